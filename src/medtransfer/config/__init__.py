@@ -1,0 +1,1 @@
+"""Settings as typed models: what a study runs, on which data, networks, sources and recipes."""

@@ -1,0 +1,145 @@
+"""The settings of one data set: where its manifest is and what its columns mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from medtransfer.config.typed import ConfigError, option
+
+Task = Literal["binary", "multiclass", "multilabel", "ordinal"]
+Metric = Literal["auroc", "auprc", "accuracy", "balanced_accuracy", "quadratic_kappa"]
+
+DEFAULT_METRIC: dict[Task, Metric] = {
+    "binary": "auroc",
+    "multiclass": "balanced_accuracy",
+    "multilabel": "auroc",
+    "ordinal": "quadratic_kappa",
+}
+METRIC_TASKS: dict[Metric, tuple[Task, ...]] = {
+    "auroc": ("binary", "multiclass", "multilabel", "ordinal"),
+    "auprc": ("binary", "multiclass", "multilabel", "ordinal"),
+    "accuracy": ("binary", "multiclass", "ordinal"),
+    "balanced_accuracy": ("binary", "multiclass", "ordinal"),
+    "quadratic_kappa": ("ordinal",),
+}
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """A data set that is drawn from a seed instead of being read from a manifest."""
+
+    name: Literal["phantom_chest", "phantom_fundus", "fractal"] = option("which generator")
+    size: int = option("patients (phantoms) or classes (fractal)", minimum=2)
+    images: int = option("images per class; only the fractal generator reads it", default=0)
+    seed: int = option("seed of the whole data set", default=0, minimum=0)
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Shares of the patients held out for validation and test."""
+
+    validation: float = option("share for validation", default=0.15, minimum=0.01, maximum=0.9)
+    test: float = option("share for test (holdout)", default=0.25, minimum=0.01, maximum=0.9)
+    seed: int = option("seed of the draw", default=0, minimum=0)
+
+    def __post_init__(self) -> None:
+        if self.validation + self.test >= 1:
+            raise ConfigError(
+                f"validation {self.validation} and test {self.test} leave nothing to train on; "
+                "allowed: a sum below 1"
+            )
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """One data set: a manifest (or a generator), the meaning of its columns, and its geometry."""
+
+    task: Task = option("kind of label")
+    labels: str | tuple[str, ...] = option("label column; for multilabel a list of 0/1 columns")
+    image_size: int = option("side of the stored square images, in pixels", minimum=8)
+    manifest: str | None = option("CSV or parquet table, one row an image", default=None)
+    generator: GeneratorSettings | None = option("draw the images instead", default=None)
+    root: str | None = option("folder of the image paths (default: the manifest's)", default=None)
+    image: str = option("column of image paths", default="image")
+    classes: tuple[str | int, ...] = option(
+        "label values in order: the positive class last, grades ascending", default=()
+    )
+    patient: str | None = option("column of the patient (lesion, slide); splits keep it whole", default=None)
+    site: str | None = option("column of the hospital or scanner", default=None)
+    split: str | None = option(
+        "column with train/validation/test, used by the split 'published'", default=None
+    )
+    frame: str | None = option("column of the DICOM frame number, from 0", default=None)
+    groups: tuple[str, ...] = option("columns that define subgroups, e.g. sex, age", default=())
+    external_sites: tuple[str | int, ...] = option(
+        "sites kept out of training: the out-of-distribution test", default=()
+    )
+    metric: Metric | None = option("target metric (default: by task)", default=None)
+    channels: Literal[1, 3] = option("1 grey, 3 colour", default=3)
+    geometry: Literal["pad", "crop", "stretch"] = option(
+        "how a picture becomes square: pad with black, crop the centre, or stretch", default="pad"
+    )
+    max_rejected: float = option(
+        "largest share of unreadable images before the run stops",
+        default=0.1,
+        minimum=0.0,
+        maximum=1.0,
+    )
+    splits: SplitSettings = option("how patients are held out", default=SplitSettings())
+    origin: str = option("where the data come from, shown in the report", default="")
+
+    def __post_init__(self) -> None:
+        problems = [*self._source_problems(), *self._label_problems(), *self._site_problems()]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _source_problems(self) -> list[str]:
+        if (self.manifest is None) == (self.generator is None):
+            return ["give either 'manifest' or 'generator', not both and not neither"]
+        return []
+
+    def _label_problems(self) -> list[str]:
+        problems = []
+        if (self.task == "multilabel") != isinstance(self.labels, tuple):
+            problems.append(
+                f"key 'labels' is {self.labels!r} for task {self.task}; allowed: "
+                "a list of columns for multilabel, one column otherwise"
+            )
+        count = len(self.classes)
+        if self.task == "binary" and count != 2:
+            problems.append(f"key 'classes' has {count} values; binary needs [negative, positive]")
+        if self.task in ("multiclass", "ordinal") and count < 3 and self.generator is None:
+            problems.append(f"key 'classes' has {count} values; {self.task} needs at least 3")
+        if self.task == "multilabel" and count:
+            problems.append("key 'classes' has no meaning for multilabel: the columns are the classes")
+        if len(set(self.class_names)) < len(self.class_names):
+            problems.append("key 'classes' names a class twice")
+        if self.metric is not None and self.task not in METRIC_TASKS[self.metric]:
+            fitting = [name for name, tasks in METRIC_TASKS.items() if self.task in tasks]
+            problems.append(f"metric {self.metric} for task {self.task}; allowed: {', '.join(fitting)}")
+        return problems
+
+    def _site_problems(self) -> list[str]:
+        if self.external_sites and self.site is None:
+            return ["key 'external_sites' needs the key 'site', the column that it selects from"]
+        return []
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in order; for multilabel the label columns."""
+        if isinstance(self.labels, tuple):
+            return self.labels
+        if self.generator is not None and self.generator.name == "fractal":
+            return tuple(str(formula) for formula in range(self.generator.size))
+        return tuple(str(name) for name in self.classes)
+
+    @property
+    def target_metric(self) -> Metric:
+        """The metric that early stopping watches and that tables lead with."""
+        return self.metric or DEFAULT_METRIC[self.task]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the network's outputs: one for binary (the positive class), else one a class."""
+        return self.class_names[-1:] if self.task == "binary" else self.class_names

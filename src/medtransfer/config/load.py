@@ -1,0 +1,139 @@
+"""From the YAML files to one checked configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medtransfer.config.dataset import DatasetSettings
+from medtransfer.config.model import ModelSettings
+from medtransfer.config.names import NAME, check_subset, parse_fold, parse_init
+from medtransfer.config.recipe import RecipeSettings
+from medtransfer.config.source import SourceSettings
+from medtransfer.config.study import Config
+from medtransfer.config.typed import ConfigError, allowed_names, parse, suggestion
+
+PARTS: dict[str, type] = {
+    "datasets": DatasetSettings,
+    "models": ModelSettings,
+    "recipes": RecipeSettings,
+    "sources": SourceSettings,
+}
+
+
+def load_config(mapping: Mapping[str, Any], folders: Sequence[Path]) -> Config:
+    """Check a configuration and complete it with the named parts that it refers to.
+
+    Args:
+        mapping: the content of the study file(s).
+        folders: where ``datasets/<name>.yaml``, ``models/…``, ``recipes/…`` and ``sources/…`` are
+            looked for, in this order.
+
+    Raises:
+        ConfigError: naming the file and key, what was found and what is allowed.
+    """
+    library = _Library(parse(Config, mapping, "config"), folders)
+    problems = [p for p in _references(library)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return library.complete()
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file; a syntax error becomes a ConfigError that names the file."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+
+
+class _Library:
+    """Named parts, from the configuration itself or from one file each, read when asked for."""
+
+    def __init__(self, config: Config, folders: Sequence[Path]) -> None:
+        self.config = config
+        self.folders = folders
+        self.parts: dict[str, dict[str, Any]] = {kind: dict(getattr(config, kind)) for kind in PARTS}
+
+    def find(self, kind: str, name: str, where: str) -> Any:
+        """The named part; raises ConfigError when it exists nowhere or twice."""
+        path = self._file(kind, name)
+        if path is not None and name in getattr(self.config, kind):
+            raise ConfigError(f"config: {kind}.{name} is also defined in {path}; keep one of the two")
+        if name not in self.parts[kind]:
+            if path is None:
+                known = sorted({*self.parts[kind], *self._file_names(kind)})
+                raise ConfigError(
+                    f"{where}: unknown name '{name}' in {kind}{suggestion(name, known)} "
+                    f"(allowed: {allowed_names(known)}; or add config/{kind}/{name}.yaml)"
+                )
+            self.parts[kind][name] = parse(PARTS[kind], read_yaml(path), str(path))
+        return self.parts[kind][name]
+
+    def complete(self) -> Config:
+        return dataclasses.replace(self.config, **self.parts)
+
+    def _file(self, kind: str, name: str) -> Path | None:
+        paths = (folder / kind / f"{name}.yaml" for folder in self.folders)
+        return next((path for path in paths if path.is_file()), None)
+
+    def _file_names(self, kind: str) -> Iterator[str]:
+        for folder in self.folders:
+            yield from (path.stem for path in (folder / kind).glob("*.yaml"))
+
+
+def _references(library: _Library) -> Iterator[str]:
+    """Problems of the names that studies use; resolves each on the way."""
+    for name, study in library.config.studies.items():
+        if not NAME.fullmatch(name):
+            yield f"config: study name '{name}'; allowed: letters, digits and . _ -"
+        for number, grid in enumerate(study.grids):
+            where = f"config: studies.{name}.grids[{number}]"
+            yield from _try(library.find, "recipes", grid.recipe, f"{where}.recipe")
+            for model in grid.models:
+                yield from _try(library.find, "models", model, f"{where}.models")
+            for dataset in grid.datasets:
+                yield from _try(_check_dataset, library, dataset, grid.splits, f"{where}.datasets")
+            for subset in grid.subsets:
+                yield from _try(check_subset, subset, prefix=f"{where}.subsets: ")
+            for init in grid.inits:
+                yield from _try(_check_init, library, init, grid.models, f"{where}.inits")
+
+
+def _try(check: Any, *arguments: Any, prefix: str = "") -> Iterator[str]:
+    try:
+        check(*arguments)
+    except ConfigError as error:
+        yield f"{prefix}{error}"
+
+
+def _check_dataset(library: _Library, name: str, splits: Sequence[str], where: str) -> None:
+    dataset = library.find("datasets", name, where)
+    for split in splits:
+        parse_fold(split)
+        if split == "published" and dataset.split is None:
+            raise ConfigError(f"{where}: split 'published' needs the key 'split' in data set {name}")
+
+
+def _check_init(library: _Library, name: str, models: Sequence[str], where: str) -> None:
+    try:
+        init = parse_init(name)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if init.source is None:
+        return
+    source = library.find("sources", init.source, where)
+    if source.pretraining is not None:
+        library.find("datasets", source.pretraining.dataset, f"sources.{init.source}.pretraining")
+        library.find("recipes", source.pretraining.recipe, f"sources.{init.source}.pretraining")
+        return
+    for model in models:
+        if model not in source.files:
+            raise ConfigError(
+                f"{where}: source '{init.source}' has no weights of '{model}' "
+                f"(it has: {allowed_names(list(source.files))})"
+            )

@@ -1,0 +1,85 @@
+"""The settings of studies and of the hardware they run on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from medtransfer.config.dataset import DatasetSettings
+from medtransfer.config.model import ModelSettings
+from medtransfer.config.recipe import RecipeSettings
+from medtransfer.config.source import SourceSettings
+from medtransfer.config.typed import ConfigError, option
+
+FigureName = Literal["metrics", "gains", "validation_curves", "external"]
+ALL_FIGURES: tuple[FigureName, ...] = ("metrics", "gains", "validation_curves", "external")
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """A block of runs: every combination of the lists."""
+
+    recipe: str = option("name of a recipe")
+    datasets: tuple[str, ...] = option("names of data sets")
+    models: tuple[str, ...] = option("names of networks")
+    inits: tuple[str, ...] = option("starts: random, <source>, <source>-stats")
+    subsets: tuple[str, ...] = option(
+        "training data: full, n500 (images), p10 (percent)", default=("full",)
+    )
+    splits: tuple[str, ...] = option(
+        "holdout, published, or cv5-0 ... cv5-4", default=("holdout",)
+    )
+    seeds: tuple[int, ...] = option("one run each", default=(0, 1, 2))
+
+    def __post_init__(self) -> None:
+        for name in ("datasets", "models", "inits", "subsets", "splits", "seeds"):
+            values = getattr(self, name)
+            if not values:
+                raise ConfigError(f"key '{name}' is an empty list; give at least one value")
+            if len(set(values)) < len(values):
+                raise ConfigError(f"key '{name}' repeats a value: {list(values)}")
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """One study: its question, its runs, what they are compared with, and its figures."""
+
+    title: str = option("headline of the report")
+    grids: tuple[GridSettings, ...] = option("the runs")
+    question: str = option("what the study asks, in a sentence", default="")
+    reference: str = option("the init that gains are measured against", default="random")
+    confidence: float = option(
+        "coverage of the intervals", default=0.95, minimum=0.5, maximum=0.999
+    )
+    figures: tuple[FigureName, ...] = option("which figures to draw", default=ALL_FIGURES)
+
+    def __post_init__(self) -> None:
+        if not self.grids:
+            raise ConfigError("key 'grids' is an empty list; a study needs at least one block of runs")
+        if not any(self.reference in grid.inits for grid in self.grids):
+            inits = sorted({init for grid in self.grids for init in grid.inits})
+            raise ConfigError(f"reference '{self.reference}' is no init of the grids; allowed: {inits}")
+
+
+@dataclass(frozen=True)
+class HardwareSettings:
+    """Where and how widely jobs run; changing these repeats nothing."""
+
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto takes a GPU where there is one; cuda makes its absence an error", default="auto"
+    )
+    jobs_per_gpu: int = option("training jobs that share one GPU", default=1, minimum=1)
+    train_threads: int = option("CPU threads of a training job", default=1, minimum=1)
+    store_threads: int = option("processes that decode images", default=8, minimum=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration; named parts may also be files in config/datasets/ and so on."""
+
+    studies: dict[str, StudySettings] = option("the studies to run, by name")
+    hardware: HardwareSettings = option("where jobs run", default=HardwareSettings())
+    datasets: dict[str, DatasetSettings] = option("data sets, beside those of config/datasets/", default={})
+    models: dict[str, ModelSettings] = option("networks, beside those of config/models/", default={})
+    recipes: dict[str, RecipeSettings] = option("recipes, beside those of config/recipes/", default={})
+    sources: dict[str, SourceSettings] = option("sources, beside those of config/sources/", default={})

@@ -1,0 +1,1 @@
+"""From manifests and image files to the pixel store and its splits."""

@@ -1,0 +1,126 @@
+"""Manifests: the user's table of images, read into the project's own columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medtransfer.config.dataset import DatasetSettings
+from medtransfer.config.typed import suggestion
+from medtransfer.tables import DataError
+
+PARTS = ("train", "validation", "test")
+
+
+def read_manifest(path: Path, dataset: DatasetSettings) -> pd.DataFrame:
+    """Read a manifest and give its columns the project's names.
+
+    Args:
+        path: a CSV or parquet file with one row an image.
+        dataset: says which column is what.
+
+    Returns:
+        One row an image: ``manifest_row``, ``file`` (full path), ``frame``, ``patient`` (as the
+        manifest has it; NaN when unknown), ``site``, ``published_part``, ``group_<column>`` and
+        ``label`` (class index, -1 when empty) or, for multilabel, ``label_<column>`` (0, 1, NaN).
+
+    Raises:
+        DataError: naming the manifest, the column or the value, and what is allowed.
+    """
+    raw = _read_text_table(path)
+    _check_columns(raw, path, dataset)
+    root = Path(dataset.root) if dataset.root else path.parent
+    table = pd.DataFrame({"manifest_row": np.arange(len(raw))})
+    table["file"] = [str(root / name) for name in raw[dataset.image].fillna("")]
+    table["frame"] = _frames(raw, path, dataset)
+    for name, column in (("patient", dataset.patient), ("site", dataset.site)):
+        table[name] = raw[column] if column else None
+    table["published_part"] = _published_parts(raw, path, dataset)
+    for column in dataset.groups:
+        table[f"group_{column}"] = raw[column]
+    for name, values in _labels(raw, path, dataset).items():
+        table[name] = values
+    return table
+
+
+def _read_text_table(path: Path) -> pd.DataFrame:
+    """All columns as text, empty cells as NaN."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such manifest; put the data there or correct the key 'manifest'")
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+        return table.astype(object).where(table.notna(), np.nan).map(_as_text)
+    return pd.read_csv(path, dtype=str, skipinitialspace=True)
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, float):
+        return value if value != value else (str(int(value)) if value.is_integer() else str(value))
+    return str(value)
+
+
+def _check_columns(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> None:
+    labels = dataset.labels if isinstance(dataset.labels, tuple) else (dataset.labels,)
+    wanted = {"image": dataset.image, "patient": dataset.patient, "site": dataset.site}
+    wanted |= {"split": dataset.split, "frame": dataset.frame}
+    wanted |= {f"labels[{i}]": name for i, name in enumerate(labels)}
+    wanted |= {f"groups[{i}]": name for i, name in enumerate(dataset.groups)}
+    known = [str(name) for name in raw.columns]
+    for key, column in wanted.items():
+        if column is not None and column not in known:
+            raise DataError(
+                f"{path}: no column '{column}' (key '{key}'){suggestion(column, known)} "
+                f"(columns: {', '.join(known)})"
+            )
+    if raw.empty:
+        raise DataError(f"{path}: no rows")
+
+
+def _frames(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> np.ndarray:
+    """Frame numbers; -1 stands for a file with a single frame."""
+    if dataset.frame is None:
+        return np.full(len(raw), -1)
+    frames = pd.to_numeric(raw[dataset.frame], errors="coerce")
+    bad = raw.index[frames.isna() | (frames < 0) | (frames % 1 != 0)]
+    if len(bad):
+        value = raw[dataset.frame][bad[0]]
+        raise DataError(
+            f"{path}: column '{dataset.frame}' has {value!r} in row {bad[0]}; "
+            "allowed: frame numbers from 0"
+        )
+    return frames.to_numpy(dtype=np.int64)
+
+
+def _published_parts(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> pd.Series | None:
+    if dataset.split is None:
+        return None
+    parts = raw[dataset.split].str.lower().replace({"val": "validation", "valid": "validation"})
+    _check_values(parts, PARTS, path, dataset.split)
+    return parts
+
+
+def _labels(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> dict[str, np.ndarray]:
+    if isinstance(dataset.labels, tuple):
+        columns = {}
+        for name in dataset.labels:
+            numbers = pd.to_numeric(raw[name], errors="coerce").where(raw[name].notna())
+            wrong = raw[name].notna() & ~numbers.isin([0.0, 1.0])
+            _check_values(raw[name].where(wrong), ("0", "1", "(empty)"), path, name)
+            columns[f"label_{name}"] = numbers.to_numpy(dtype=np.float64)
+        return columns
+    values = raw[dataset.labels]
+    _check_values(values, dataset.class_names, path, dataset.labels)
+    index = {name: i for i, name in enumerate(dataset.class_names)}
+    return {"label": values.map(index).fillna(-1).to_numpy(dtype=np.int64)}
+
+
+def _check_values(values: pd.Series, allowed: tuple[str, ...], path: Path, column: str) -> None:
+    wrong = values[values.notna() & ~values.isin(allowed)]
+    if len(wrong):
+        raise DataError(
+            f"{path}: column '{column}' has {wrong.iloc[0]!r} in row {wrong.index[0]}"
+            f"{suggestion(str(wrong.iloc[0]), allowed)} (allowed: {', '.join(allowed)}; "
+            f"{len(wrong)} such rows)"
+        )
