@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-
-class DataError(ValueError):
-    """The data are not what they should be; the message says which, where, and what is allowed."""
+from medtransfer.errors import DataError
 
 
 @dataclass(frozen=True)

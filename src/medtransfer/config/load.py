@@ -15,7 +15,8 @@ from medtransfer.config.names import NAME, check_subset, parse_fold, parse_init
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.source import SourceSettings
 from medtransfer.config.study import Config
-from medtransfer.config.typed import ConfigError, allowed_names, parse, suggestion
+from medtransfer.config.typed import allowed_names, parse, suggestion
+from medtransfer.errors import ConfigError
 
 PARTS: dict[str, type] = {
     "datasets": DatasetSettings,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from medtransfer.config.typed import ConfigError, option
+from medtransfer.config.typed import option
+from medtransfer.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medtransfer.config.typed import ConfigError, option
+from medtransfer.config.typed import option
+from medtransfer.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.source import SourceSettings
-from medtransfer.config.typed import ConfigError, option
+from medtransfer.config.typed import option
+from medtransfer.errors import ConfigError
 
 FigureName = Literal["metrics", "gains", "validation_curves", "external"]
 ALL_FIGURES: tuple[FigureName, ...] = ("metrics", "gains", "validation_curves", "external")

@@ -14,11 +14,9 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from medtransfer.errors import ConfigError
+
 T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-    """A setting is wrong; the message names the place, what was found and what is allowed."""
 
 
 def option(

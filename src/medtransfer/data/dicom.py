@@ -14,7 +14,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
-from medtransfer.tables import DataError
+from medtransfer.errors import DataError
 
 # Display range of an image that states none: percentiles of its own values.
 PERCENTILES = (1.0, 99.0)

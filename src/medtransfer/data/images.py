@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medtransfer.data.dicom import percentile_range, read_dicom
-from medtransfer.tables import DataError
+from medtransfer.errors import DataError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", "")
 # Rec. 601 luma, as Pillow's conversion to "L"

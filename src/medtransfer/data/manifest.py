@@ -9,7 +9,7 @@ import pandas as pd
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.typed import suggestion
-from medtransfer.tables import DataError
+from medtransfer.errors import DataError
 
 PARTS = ("train", "validation", "test")
 

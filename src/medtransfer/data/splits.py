@@ -12,7 +12,8 @@ import pandas as pd
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.names import parse_fold, subset_size
-from medtransfer.tables import Column, DataError, Schema
+from medtransfer.errors import DataError
+from medtransfer.tables import Column, Schema
 
 SPLIT = Schema(
     name="split",

@@ -15,7 +15,8 @@ import pandas as pd
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.images import decode_image, to_square
 from medtransfer.data.privacy import keyed_hash
-from medtransfer.tables import Column, DataError, Schema, write_table
+from medtransfer.errors import DataError
+from medtransfer.tables import Column, Schema, write_table
 
 SAMPLES = Schema(
     name="samples",
@@ -243,5 +244,4 @@ def audit_counts(
         "rejected_reasons": _reason_counts(rejected),
         "classes": classes,
         "sites": {str(k): int(v) for k, v in samples["site"].value_counts().items()},
-        "origin": dataset.origin,
     }

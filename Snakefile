@@ -1,0 +1,36 @@
+# medtransfer: when, how much and through which layers does pre-training help on medical images?
+#
+#   snakemake all --cores 8 --resources gpu=2                          the embedded study
+#   snakemake all --configfile config/studies/<study>.yaml --cores 8   another study
+#   snakemake --cores 8 results/figures/embedded/gains.pdf             one figure
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+if "studies" not in config:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/weights.smk"
+include: "rules/train.smk"
+include: "rules/evaluation.smk"
+include: "rules/statistics.smk"
+include: "rules/figures.smk"
+include: "rules/targets.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    """Everything that the studies ask for."""
+    input:
+        study_figures(),
+        collect("results/{study}/summary.html", study=CONFIG.studies),

@@ -1,0 +1,84 @@
+"""Manifests to pixel stores and splits.
+
+REQUIRED: a manifest with its image files, or a generator's settings.
+PROVIDES: results/data/<dataset>/{images.npy,samples.parquet,rejected.parquet,audit.json} and
+results/data/<dataset>/splits/<split>.parquet.
+"""
+
+
+rule generate:
+    """Draw an embedded data set from its seed.
+
+    Reads: nothing. Writes: image files and their manifest.
+    """
+    output:
+        manifest="resources/datasets/{generated}/manifest.csv",
+        images=directory("resources/datasets/{generated}/images"),
+    log:
+        "logs/generate/{generated}.log",
+    params:
+        generator=lambda wildcards: as_argument(CONFIG.datasets[wildcards.generated].generator),
+        code=code("generate.py"),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/medtransfer.yaml"
+    shell:
+        "python {SCRIPTS}/generate.py --generator {params.generator:q}"
+        " --folder resources/datasets/{wildcards.generated} 2> {log:q}"
+
+
+rule store:
+    """Decode the images of a manifest, each costing at most its own row.
+
+    Reads: the manifest and the files it names. Writes: the pixel store and its tables.
+    """
+    input:
+        manifest=manifest_path,
+    output:
+        images="results/data/{dataset}/images.npy",
+        samples="results/data/{dataset}/samples.parquet",
+        rejected="results/data/{dataset}/rejected.parquet",
+        audit="results/data/{dataset}/audit.json",
+    log:
+        "logs/store/{dataset}.log",
+    benchmark:
+        "benchmarks/store/{dataset}.tsv"
+    params:
+        dataset=dataset_settings(*STORE_KEYS),
+        code=code("store.py"),
+    threads: CONFIG.hardware.store_threads
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    conda:
+        "../envs/medtransfer.yaml"
+    shell:
+        "python {SCRIPTS}/store.py --dataset {params.dataset:q} --manifest {input.manifest:q}"
+        " --key resources/patient.key --workers {threads}"
+        " --folder results/data/{wildcards.dataset} 2> {log:q}"
+
+
+rule split:
+    """Assign whole patients to training, validation, test and external parts.
+
+    Reads: the store's table of samples. Writes: one part for each image.
+    """
+    input:
+        samples="results/data/{dataset}/samples.parquet",
+    output:
+        "results/data/{dataset}/splits/{split}.parquet",
+    log:
+        "logs/split/{dataset}/{split}.log",
+    params:
+        dataset=dataset_settings(*SPLIT_KEYS),
+        code=code("split.py"),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/medtransfer.yaml"
+    shell:
+        "python {SCRIPTS}/split.py --dataset {params.dataset:q} --samples {input.samples:q}"
+        " --split {wildcards.split} --output {output:q} 2> {log:q}"

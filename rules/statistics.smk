@@ -1,0 +1,81 @@
+"""From metrics to means with intervals, paired gains, and the findings in words.
+
+REQUIRED: the metrics of each data set of a study.
+PROVIDES: results/statistics/<study>/{summary,gains}.parquet and
+results/<study>/{summary.html,summary.csv,findings.txt}.
+"""
+
+
+rule compare:
+    """Means with intervals, and paired gains over the reference init.
+
+    Reads: metrics of all data sets of a study. Writes: two tables.
+    """
+    input:
+        metrics=lambda wildcards: collect(
+            "results/evaluation/{study}/{dataset}.metrics.parquet",
+            study=wildcards.study,
+            dataset=study_datasets(wildcards.study),
+        ),
+    output:
+        summary="results/statistics/{study}/summary.parquet",
+        gains="results/statistics/{study}/gains.parquet",
+    log:
+        "logs/compare/{study}.log",
+    params:
+        study=lambda wildcards: as_argument(CONFIG.studies[wildcards.study], STATISTICS_KEYS),
+        code=code("compare.py"),
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/medtransfer.yaml"
+    shell:
+        "python {SCRIPTS}/compare.py --metrics {input.metrics:q} --study {params.study:q}"
+        " --summary {output.summary:q} --gains {output.gains:q} 2> {log:q}"
+
+
+rule report_tables:
+    """The numbers for people.
+
+    Reads: means, gains, the audits of the data. Writes: a web page, a CSV table, a paragraph.
+    """
+    input:
+        summary="results/statistics/{study}/summary.parquet",
+        gains="results/statistics/{study}/gains.parquet",
+        audits=lambda wildcards: collect(
+            "results/data/{dataset}/audit.json", dataset=study_datasets(wildcards.study)
+        ),
+    output:
+        page=report(
+            "results/{study}/summary.html",
+            caption="../workflow/report/summary.rst",
+            category="Study {study}",
+            labels={"result": "findings and tables", "kind": "page"},
+        ),
+        csv=report(
+            "results/{study}/summary.csv",
+            caption="../workflow/report/summary_csv.rst",
+            category="Study {study}",
+            labels={"result": "metric of each cell", "kind": "table"},
+        ),
+        findings="results/{study}/findings.txt",
+    log:
+        "logs/report_tables/{study}.log",
+    params:
+        study=lambda wildcards: as_argument(
+            CONFIG.studies[wildcards.study], STATISTICS_KEYS | {"question"}
+        ),
+        origins=lambda wildcards: json.dumps(
+            {name: CONFIG.datasets[name].origin for name in study_datasets(wildcards.study)}
+        ),
+        code=code("report_tables.py"),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/medtransfer.yaml"
+    shell:
+        "python {SCRIPTS}/report_tables.py --study {params.study:q} --summary {input.summary:q}"
+        " --gains {input.gains:q} --audit {input.audits:q} --origins {params.origins:q}"
+        " --page {output.page:q} --csv {output.csv:q} --findings {output.findings:q} 2> {log:q}"

@@ -1,0 +1,53 @@
+"""One target a stage (`all` is in the Snakefile).
+
+REQUIRED: the configuration. PROVIDES: targets by name, which run nothing themselves.
+"""
+
+
+localrules:
+    data,
+    weights,
+    train_all,
+    evaluation,
+    statistics,
+    figures,
+
+
+rule data:
+    """All pixel stores and splits."""
+    input:
+        sorted({f"results/data/{run.dataset}/splits/{run.split}.parquet" for run in RUNS}),
+
+
+rule weights:
+    """All pre-trained weights, trained here or read from files."""
+    input:
+        [f"resources/weights/{source}/{model}.safetensors" for source, model in WEIGHTS],
+
+
+rule train_all:
+    """All runs of all studies."""
+    input:
+        [run_file(run, "predictions.parquet") for run in RUNS],
+
+
+rule evaluation:
+    """Metrics and curves of all studies."""
+    input:
+        [
+            f"results/evaluation/{study}/{dataset}.metrics.parquet"
+            for study in CONFIG.studies
+            for dataset in study_datasets(study)
+        ],
+
+
+rule statistics:
+    """Means, intervals and paired gains of all studies."""
+    input:
+        collect("results/statistics/{study}/gains.parquet", study=CONFIG.studies),
+
+
+rule figures:
+    """All figures of all studies."""
+    input:
+        study_figures(),

@@ -1,0 +1,57 @@
+"""One job a run: recipe x data set x model x init x subset x split x seed.
+
+REQUIRED: the pixel store, a split, and the weights that the init starts from.
+PROVIDES: results/runs/<run>/{model.safetensors,predictions.parquet,history.parquet,run.json}.
+"""
+
+RUN = "{recipe}/{dataset}/{model}/{init}/{subset}/{split}/seed{seed}"
+
+
+rule train:
+    """Train one network once.
+
+    Reads: the pixel store, the split, the source's weights. Writes: best weights, predictions of the
+    validation, test and external parts, the validation curve, and a record.
+    """
+    input:
+        # the memory map is large; its table holds the hash of every image
+        images=ancient("results/data/{dataset}/images.npy"),
+        samples="results/data/{dataset}/samples.parquet",
+        split="results/data/{dataset}/splits/{split}.parquet",
+        weights=run_weights,
+        sidecar=run_weights_sidecar,
+    output:
+        weights=f"results/runs/{RUN}/model.safetensors",
+        predictions=f"results/runs/{RUN}/predictions.parquet",
+        history=f"results/runs/{RUN}/history.parquet",
+        record=f"results/runs/{RUN}/run.json",
+    log:
+        f"logs/train/{RUN}.log",
+    benchmark:
+        f"benchmarks/train/{RUN}.tsv"
+    params:
+        model=lambda wildcards: as_argument(CONFIG.models[wildcards.model]),
+        recipe=lambda wildcards: as_argument(CONFIG.recipes[wildcards.recipe]),
+        task=lambda wildcards: CONFIG.datasets[wildcards.dataset].task,
+        outputs=lambda wildcards: list(CONFIG.datasets[wildcards.dataset].outputs),
+        metric=lambda wildcards: CONFIG.datasets[wildcards.dataset].target_metric,
+        weights=weights_flag,
+        code=code("train.py"),
+    threads: CONFIG.hardware.train_threads
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=720,
+        # where a job runs is no parameter: changing it repeats nothing
+        device=CONFIG.hardware.device,
+        jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
+    conda:
+        "../envs/medtransfer.yaml"
+    shell:
+        "python {SCRIPTS}/train.py --images {input.images:q} --samples {input.samples:q}"
+        " --split {input.split:q} --subset {wildcards.subset} --task {params.task}"
+        " --outputs {params.outputs:q} --metric {params.metric} --model {params.model:q}"
+        " --recipe {params.recipe:q} --init {wildcards.init} {params.weights}"
+        " --seed {wildcards.seed} --device {resources.device}"
+        " --jobs-per-gpu {resources.jobs_per_gpu} --threads {threads}"
+        " --folder $(dirname {output.record:q}) 2> {log:q}"

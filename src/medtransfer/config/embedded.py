@@ -1,0 +1,27 @@
+"""The default configuration: the embedded study, which needs no download."""
+
+from medtransfer.config.study import Config, GridSettings, StudySettings
+
+DEFAULT = Config(
+    studies={
+        "embedded": StudySettings(
+            title="Does pre-training on fractals help on synthetic phantoms?",
+            question=(
+                "Two small networks start at random, from weights pre-trained on fractals, or from "
+                "those weights' statistics alone, and learn two synthetic tasks from all or from "
+                "about 100 of the training images. Nothing here is clinical."
+            ),
+            grids=(
+                GridSettings(
+                    recipe="embedded",
+                    datasets=("phantom_chest", "phantom_fundus"),
+                    models=("cbr_micro", "vit_micro"),
+                    inits=("random", "fractal-stats", "fractal"),
+                    subsets=("full", "n100"),
+                    splits=("holdout",),
+                    seeds=(0, 1, 2),
+                ),
+            ),
+        )
+    }
+)

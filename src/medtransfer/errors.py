@@ -1,0 +1,36 @@
+"""Errors that a user can mend; scripts show their message without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+
+class MedtransferError(Exception):
+    """Something outside of the program is wrong; the message says what, where, what is allowed."""
+
+
+class ConfigError(MedtransferError):
+    """A setting is wrong; the message names the place, what was found and what is allowed."""
+
+
+class DataError(MedtransferError):
+    """The data are not what they should be; the message says which, where, and what is allowed."""
+
+
+class TrainingError(MedtransferError):
+    """Training can't go on; the message says at which step and why."""
+
+
+class DeviceError(MedtransferError):
+    """A GPU was asked for and none is visible."""
+
+
+@contextlib.contextmanager
+def shown_plainly() -> Iterator[None]:
+    """End the program with the message of a MedtransferError, exit status 1."""
+    try:
+        yield
+    except MedtransferError as error:
+        sys.exit(f"error: {error}")

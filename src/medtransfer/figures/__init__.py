@@ -1,0 +1,1 @@
+"""Figures: one module a family, from tidy tables to axes."""

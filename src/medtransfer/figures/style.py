@@ -1,0 +1,120 @@
+"""The look of all figures: colours that colour-blind readers tell apart, markers for print in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medtransfer.config.names import parse_init
+
+# Okabe & Ito (2008), dark to light; black is the reference's
+SOURCE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+RANDOM_COLOUR = "#444444"
+MARKERS = {"random": "o", "stats": "s", "transfer": "D"}
+LINES = {"random": "-", "stats": (0, (4, 1.5)), "transfer": "-"}
+PARAMETERS = {
+    "font.size": 8,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.color": "#DDDDDD",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "pdf.fonttype": 42,
+}
+
+
+@dataclass(frozen=True)
+class InitStyle:
+    """How an init is drawn in every figure."""
+
+    colour: str
+    marker: str
+    line: object
+    filled: bool
+
+
+def apply_style() -> None:
+    """Use the project's look, drawing to files."""
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update(PARAMETERS)
+
+
+def init_styles(inits: Iterable[str]) -> dict[str, InitStyle]:
+    """A style for each init: the source decides the colour, the kind the marker and the line."""
+    names = list(dict.fromkeys(inits))
+    sources = sorted({s for s in (parse_init(name).source for name in names) if s is not None})
+    styles = {}
+    for name in names:
+        init = parse_init(name)
+        colour = RANDOM_COLOUR
+        if init.source is not None:
+            colour = SOURCE_COLOURS[sources.index(init.source) % len(SOURCE_COLOURS)]
+        styles[name] = InitStyle(colour, MARKERS[init.kind], LINES[init.kind], init.kind != "stats")
+    return styles
+
+
+def panels(
+    rows: int, columns: int, size: tuple[float, float], share_y: bool | str = False
+) -> tuple[Figure, np.ndarray]:
+    """A figure with rows x columns axes of ``size`` inches each; axes as a 2-D array."""
+    figure = Figure(
+        figsize=(max(3.5, columns * size[0]), rows * size[1] + 0.6), layout="constrained"
+    )
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)  # type: ignore[arg-type]
+    return figure, axes
+
+
+def offsets(count: int, width: float) -> np.ndarray:
+    """Positions that spread ``count`` series side by side over ``width``, centred on 0."""
+    return (np.arange(count) - (count - 1) / 2) * (width / max(count, 1))
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
+    """One legend for the whole figure, under the panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(
+        list(unique.values()), list(unique), loc="outside lower center", ncols=columns
+    )
+
+
+def interval_bars(mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Lengths below and above the mean, 2 x N; 0 where there is no interval."""
+    return np.nan_to_num(np.stack([mean - low, high - mean])).clip(min=0)
+
+
+def ordered(values: Sequence[str]) -> list[str]:
+    """Distinct values in the order in which they first occur."""
+    return list(dict.fromkeys(values))
+
+
+def distinguish_recipes(table: pd.DataFrame) -> pd.DataFrame:
+    """Where a table holds several recipes, name the recipe with the network."""
+    if table["recipe"].nunique() < 2:
+        return table
+    return table.assign(model=table["model"] + ", " + table["recipe"])
+
+
+def save_figure(figure: Figure, paths: Iterable[Path]) -> None:
+    """Write one file a path, by its suffix; the same figure gives the same bytes."""
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+        figure.savefig(path, metadata=metadata, dpi=200)

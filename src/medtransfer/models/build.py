@@ -1,0 +1,62 @@
+"""Networks by name: the CBR family and every timm classifier."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from medtransfer.config.model import ModelSettings
+from medtransfer.config.typed import suggestion
+from medtransfer.errors import ConfigError
+from medtransfer.models.cbr import CBR
+
+
+def build_network(
+    settings: ModelSettings, channels: int, outputs: int, image_size: int, seed: int
+) -> nn.Module:
+    """A network at its framework's own random start.
+
+    Args:
+        settings: architecture and its arguments.
+        channels: input channels, 1 or 3.
+        outputs: number of logits.
+        image_size: side of the images; passed to networks that are built for one size.
+        seed: of the random start; the global generator is left as it was.
+
+    Raises:
+        ConfigError: unknown architecture, or arguments that it doesn't take.
+    """
+    arguments = {**settings.arguments, "in_chans": channels, "num_classes": outputs}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            if settings.architecture == "cbr":
+                return CBR(**arguments)
+            return _timm_network(settings.architecture, arguments, image_size)
+        except TypeError as error:
+            raise ConfigError(f"architecture {settings.architecture}: {error}") from error
+
+
+def _timm_network(architecture: str, arguments: dict[str, object], image_size: int) -> nn.Module:
+    import timm  # here, since a CBR run needs none of its import time
+
+    if not timm.is_model(architecture):
+        known = timm.list_models()
+        raise ConfigError(
+            f"unknown architecture '{architecture}'{suggestion(architecture, known)} "
+            "(allowed: cbr, or a name that timm.list_models() gives)"
+        )
+    default_size = timm.get_pretrained_cfg(architecture).input_size[-1]
+    if timm.get_pretrained_cfg(architecture).fixed_input_size and image_size != default_size:
+        arguments = {**arguments, "img_size": image_size}
+    network: nn.Module = timm.create_model(architecture, **arguments)
+    return network
+
+
+def head_prefixes(network: nn.Module) -> tuple[str, ...]:
+    """Module prefixes, each ending in a dot, of the layers that produce the logits."""
+    if isinstance(network, CBR):
+        return ("head.",)
+    names = network.pretrained_cfg["classifier"]  # type: ignore[index]
+    names = (names,) if isinstance(names, str) else tuple(names)
+    return tuple(f"{name}." for name in names)

@@ -1,0 +1,141 @@
+"""The study's numbers as a web page and as a CSV table."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medtransfer.config.study import StudySettings
+from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.statistics.findings import headline, verdict
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: .6rem 0 1.6rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #ddd; }
+th { border-bottom: 2px solid #888; }
+td.number, th.number { text-align: right; }
+caption { text-align: left; color: #555; padding-bottom: .3rem; }
+p.findings { background: #f3f5f8; padding: .8rem 1rem; border-left: 4px solid #0072B2; }
+"""
+
+
+def summary_page(
+    study: StudySettings,
+    findings: str,
+    summary: pd.DataFrame,
+    gains: pd.DataFrame,
+    audits: Mapping[str, Mapping[str, Any]],
+    origins: Mapping[str, str],
+) -> str:
+    """One self-contained HTML page: findings, metric per cell, gains, data.
+
+    Args:
+        study: title, question and confidence.
+        findings: the paragraph of findings.
+        summary, gains: tables of schema SUMMARY and GAINS.
+        audits: each data set's audit counts.
+        origins: where each data set comes from.
+    """
+    percent = f"{study.confidence:.0%}"
+    sections = [
+        f"<h1>{html.escape(study.title)}</h1>",
+        f"<p>{html.escape(study.question)}</p>" if study.question else "",
+        f"<p class='findings'>{html.escape(findings)}</p>",
+        "<h2>Metric of each cell</h2>",
+        _table(
+            f"Target metric: mean over the runs, {percent} t interval between runs.",
+            ("data set", "network", "training data", "images", "part", "metric", "init"),
+            ("mean", "interval", "sd", "runs"),
+            _summary_rows(summary),
+        ),
+        "<h2>Gains</h2>",
+        _table(
+            f"Paired differences on the test set with {percent} intervals; p after Holm over all "
+            "rows. “Can't tell” is not “no difference”.",
+            ("data set", "network", "training data", "comparison", "metric"),
+            ("difference", "interval", "p (Holm)", "pairs", "verdict"),
+            _gain_rows(gains, study),
+        ),
+        "<h2>Data</h2>",
+        _table(
+            "What was stored and what was rejected; rejected.parquet names each file.",
+            ("data set", "origin", "labels", "sites", "why rejected"),
+            ("images", "patients", "rejected"),
+            _data_rows(audits, origins),
+        ),
+    ]
+    title = html.escape(study.title)
+    head = f"<meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(sections)}</body></html>\n"
+
+
+def summary_csv(summary: pd.DataFrame) -> pd.DataFrame:
+    """The target metrics of all cells, unrounded."""
+    return summary[summary["target"]].drop(columns="target")
+
+
+def _table(
+    caption: str, texts: tuple[str, ...], numbers: tuple[str, ...], rows: Iterable[tuple[str, ...]]
+) -> str:
+    """An HTML table whose last columns are numbers."""
+    kinds = [""] * len(texts) + [" class='number'"] * len(numbers)
+    head = "".join(f"<th{k}>{html.escape(n)}</th>" for n, k in zip(texts + numbers, kinds, strict=True))
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{k}>{html.escape(cell)}</td>" for cell, k in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f"<table><caption>{html.escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _interval(row: pd.Series, form: str) -> str:
+    if not np.isfinite(row["low"]):
+        return "none (one run)"
+    return f"{row['low']:{form}} to {row['high']:{form}}"
+
+
+def _summary_rows(summary: pd.DataFrame) -> Iterable[tuple[str, ...]]:
+    shown = summary[summary["target"] & summary["part"].isin(["test", "external"])]
+    for _, row in shown.iterrows():
+        yield (
+            row["dataset"], row["model"], row["subset"], str(row["training_images"]), row["part"],
+            METRIC_LABELS.get(row["metric"], row["metric"]), row["init"], f"{row['mean']:.3f}",
+            _interval(row, ".3f"), f"{row['sd']:.3f}", str(row["runs"]),
+        )  # fmt: skip
+
+
+def _gain_rows(gains: pd.DataFrame, study: StudySettings) -> Iterable[tuple[str, ...]]:
+    for _, row in headline(gains).iterrows():
+        yield (
+            row["dataset"], row["model"], row["subset"], f"{row['init']} − {row['reference']}",
+            METRIC_LABELS.get(row["metric"], row["metric"]), f"{row['mean']:+.3f}",
+            _interval(row, "+.3f"), f"{row['p_holm']:.3g}",
+            f"{row['pairs']} {row['paired_by']}s", verdict(row, study.confidence),
+        )  # fmt: skip
+
+
+def _data_rows(
+    audits: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str]
+) -> Iterable[tuple[str, ...]]:
+    for name, audit in audits.items():
+        yield (
+            name, origins.get(name, ""), _counts(audit["classes"]), _counts(audit["sites"]),
+            _counts(audit["rejected_reasons"]), str(audit["images"]), str(audit["patients"]),
+            str(audit["rejected"]),
+        )  # fmt: skip
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """Names with their counts; long lists are only counted."""
+    if len(counts) > 20:
+        return f"{len(counts)} different"
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -1,0 +1,1 @@
+"""Training one run: recipe, augmentation, loop, devices."""

@@ -1,0 +1,150 @@
+"""One run from tables and arrays to tables: what a training job does between its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medtransfer.config.typed import plain
+from medtransfer.data.splits import training_subset
+from medtransfer.models.weights import StateDict
+from medtransfer.provenance import processor, software_versions
+from medtransfer.tables import Column, Schema
+from medtransfer.training.run import Outcome, Part, Specification, train
+
+PREDICTIONS = Schema(
+    name="predictions",
+    row="one image of the validation, test or external part",
+    columns={
+        "image_id": Column("text", "as in samples"),
+        "patient": Column("text", "as in samples"),
+        "part": Column("text", "validation, test or external"),
+    },
+    families={
+        "logit_": Column("number", "network output, named by its class"),
+        "label_": Column("number", "multilabel: 0, 1 or empty"),
+        "label": Column("integer", "index of the class, from 0"),
+    },
+)
+HISTORY = Schema(
+    name="history",
+    row="one scoring of the validation part during a run",
+    columns={
+        "step": Column("integer", "optimiser steps so far"),
+        "epoch": Column("number", "passes over the training images so far"),
+        "training_loss": Column("number", "mean since the previous row; empty at step 0"),
+        "validation_loss": Column("number", "negative log-likelihood on the validation part"),
+        "validation_metric": Column("number", "the data set's target metric"),
+    },
+    families={},
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The four things that a run stores."""
+
+    weights: StateDict
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    facts: dict[str, object]
+
+
+def train_run(
+    specification: Specification,
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    split: pd.DataFrame,
+    subset: str,
+    source: StateDict,
+    device: str,
+) -> RunResult:
+    """Train one run on a pixel store.
+
+    Args:
+        specification: what decides the run's result.
+        images: the store's memory map, uint8, N x H x W x C.
+        samples, split: its tables, N rows in the same order.
+        subset: which training images.
+        source: pre-trained weights, empty for a random start.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        DataError, ConfigError: tables, weights and specification don't fit together.
+        TrainingError: the loss is no longer finite.
+    """
+    rows = {"train": training_subset(split, subset)}
+    for part in ("validation", "test", "external"):
+        chosen = np.flatnonzero((split["part"] == part).to_numpy())
+        if len(chosen):
+            rows[part] = chosen
+    labels = label_array(samples, specification.outputs, specification.task)
+    parts = cut_parts(images, labels, rows)
+    outcome = train(specification, parts, source, torch.device(device))
+    return RunResult(
+        outcome.weights,
+        predictions_table(samples, rows, outcome, specification.outputs),
+        history_table(outcome),
+        run_facts(specification, outcome, {name: len(r) for name, r in rows.items()}, device),
+    )
+
+
+def run_facts(
+    specification: Specification, outcome: Outcome, sizes: Mapping[str, int], device: str
+) -> dict[str, object]:
+    """The run's record: what was asked, what came out, with what it was computed."""
+    hardware = torch.cuda.get_device_name() if device == "cuda" else processor()
+    return {
+        **plain(asdict(specification)),
+        "training_images": sizes["train"],
+        "images": dict(sizes),
+        "best_step": outcome.best_step,
+        "best_validation_metric": outcome.best_value,
+        **outcome.facts,
+        "hardware": hardware,
+        "threads": torch.get_num_threads(),
+        "versions": software_versions(),
+    }
+
+
+def label_array(samples: pd.DataFrame, outputs: tuple[str, ...], task: str) -> np.ndarray:
+    """Labels as training and metrics take them: N class indices, or N x K for multilabel."""
+    if task == "multilabel":
+        return samples[[f"label_{name}" for name in outputs]].to_numpy(dtype=np.float64)
+    return samples["label"].to_numpy(dtype=np.int64)
+
+
+def cut_parts(
+    images: np.ndarray, labels: np.ndarray, rows: Mapping[str, np.ndarray]
+) -> dict[str, Part]:
+    """Copy the rows of each part out of the pixel store."""
+    return {
+        name: Part(torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen]))
+        for name, chosen in rows.items()
+    }
+
+
+def predictions_table(
+    samples: pd.DataFrame,
+    rows: Mapping[str, np.ndarray],
+    outcome: Outcome,
+    outputs: tuple[str, ...],
+) -> pd.DataFrame:
+    """Predictions of all evaluated parts, in the order of the store within each part."""
+    tables = []
+    for part, logits in outcome.logits.items():
+        chosen = samples.iloc[rows[part]]
+        table = chosen[["image_id", "patient"]].assign(part=part)
+        table = table.join(chosen[[c for c in chosen if c.startswith("label")]])
+        scores = pd.DataFrame(logits, columns=[f"logit_{o}" for o in outputs], index=chosen.index)
+        tables.append(table.join(scores))
+    return pd.concat(tables, ignore_index=True)
+
+
+def history_table(outcome: Outcome) -> pd.DataFrame:
+    """The validation curve of a run."""
+    return pd.DataFrame(outcome.history).astype({"step": "int64"})

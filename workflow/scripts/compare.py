@@ -1,0 +1,35 @@
+"""Means with intervals and paired gains of a study."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from medtransfer.errors import shown_plainly
+from medtransfer.config.argument import settings_argument
+from medtransfer.config.study import StudySettings
+from medtransfer.statistics.comparison import GAINS, SUMMARY, compare, summarise
+from medtransfer.tables import write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="one a data set")
+    parser.add_argument(
+        "--study",
+        type=settings_argument(StudySettings),
+        required=True,
+        help="YAML file or JSON text with title, grids, reference, confidence",
+    )
+    parser.add_argument("--summary", type=Path, required=True, help="parquet table to write")
+    parser.add_argument("--gains", type=Path, required=True, help="parquet table to write")
+    arguments = parser.parse_args()
+    metrics = pd.concat([pd.read_parquet(path) for path in arguments.metrics], ignore_index=True)
+    summary = summarise(metrics, arguments.study.confidence)
+    write_table(summary, SUMMARY, arguments.summary)
+    write_table(compare(metrics, arguments.study), GAINS, arguments.gains)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()

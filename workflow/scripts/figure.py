@@ -1,0 +1,42 @@
+"""Draw one figure from its tidy tables."""
+
+import argparse
+import importlib
+from pathlib import Path
+
+import pandas as pd
+
+from medtransfer.errors import shown_plainly
+from medtransfer.figures.style import apply_style, distinguish_recipes, save_figure
+
+
+def table_argument(text: str) -> tuple[str, list[Path]]:
+    name, _, paths = text.partition("=")
+    return name, [Path(path) for path in paths.split(",")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="a module of medtransfer.figures")
+    parser.add_argument(
+        "--table",
+        type=table_argument,
+        action="append",
+        required=True,
+        metavar="NAME=PATH[,PATH...]",
+        help="a table that the figure reads; may be given several times",
+    )
+    parser.add_argument("--output", type=Path, nargs="+", required=True, help="PDF, PNG or SVG")
+    arguments = parser.parse_args()
+    apply_style()
+    tables = {
+        name: distinguish_recipes(pd.concat([pd.read_parquet(path) for path in paths]))
+        for name, paths in arguments.table
+    }
+    figure = importlib.import_module(f"medtransfer.figures.{arguments.name}").draw(tables)
+    save_figure(figure, arguments.output)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()

@@ -1,0 +1,27 @@
+"""Draw an embedded data set from its seed: image files and a manifest."""
+
+import argparse
+from pathlib import Path
+
+from medtransfer.errors import shown_plainly
+from medtransfer.config.argument import settings_argument
+from medtransfer.config.dataset import GeneratorSettings
+from medtransfer.data.embedded.generate import generate_dataset
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--generator",
+        type=settings_argument(GeneratorSettings),
+        required=True,
+        help="YAML file or JSON text with name, size, images, seed",
+    )
+    parser.add_argument("--folder", type=Path, required=True, help="where the data set goes")
+    arguments = parser.parse_args()
+    generate_dataset(arguments.generator, arguments.folder)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()

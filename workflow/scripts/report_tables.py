@@ -1,0 +1,39 @@
+"""The study's numbers for people: a web page and a CSV file, and the findings in a paragraph."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from medtransfer.errors import shown_plainly
+from medtransfer.config.argument import settings_argument
+from medtransfer.config.study import StudySettings
+from medtransfer.reporting import summary_csv, summary_page
+from medtransfer.statistics.findings import write_findings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--study", type=settings_argument(StudySettings), required=True, help="YAML or JSON")
+    add("--summary", type=Path, required=True, help="table of means")
+    add("--gains", type=Path, required=True, help="table of paired differences")
+    add("--audit", type=Path, nargs="+", required=True, help="audit.json of each data set")
+    add("--origins", type=json.loads, default={}, help="JSON text: data set to where it is from")
+    add("--page", type=Path, required=True, help="HTML page to write")
+    add("--csv", type=Path, required=True, help="CSV table to write")
+    add("--findings", type=Path, required=True, help="text to write")
+    arguments = parser.parse_args()
+    summary, gains = pd.read_parquet(arguments.summary), pd.read_parquet(arguments.gains)
+    audits = {path.parent.name: json.loads(path.read_text()) for path in arguments.audit}
+    origins = arguments.origins
+    findings = write_findings(gains, arguments.study)
+    arguments.findings.write_text(findings + "\n")
+    arguments.page.write_text(summary_page(arguments.study, findings, summary, gains, audits, origins))
+    summary_csv(summary).to_csv(arguments.csv, index=False)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()

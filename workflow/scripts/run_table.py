@@ -1,0 +1,33 @@
+"""List the runs of a study."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from medtransfer.errors import shown_plainly
+from medtransfer.config.argument import settings_argument
+from medtransfer.config.runs import study_runs
+from medtransfer.config.study import StudySettings
+from medtransfer.evaluation.results import RUNS
+from medtransfer.tables import write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--study",
+        type=settings_argument(StudySettings),
+        required=True,
+        help="YAML file or JSON text with title and grids",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
+    arguments = parser.parse_args()
+    rows = [{**asdict(run), "path": run.path} for run in study_runs(arguments.study)]
+    write_table(pd.DataFrame(rows), RUNS, arguments.output)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()

@@ -1,0 +1,34 @@
+"""Assign the images of a store to training, validation, test and external parts."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from medtransfer.errors import shown_plainly
+from medtransfer.config.argument import settings_argument
+from medtransfer.config.dataset import DatasetSettings
+from medtransfer.data.splits import SPLIT, make_split
+from medtransfer.tables import write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--dataset",
+        type=settings_argument(DatasetSettings),
+        required=True,
+        help="YAML file (as in config/datasets/) or JSON text",
+    )
+    parser.add_argument("--samples", type=Path, required=True, help="samples.parquet of the store")
+    parser.add_argument("--split", required=True, help="holdout, published or cv<folds>-<fold>")
+    parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
+    arguments = parser.parse_args()
+    samples = pd.read_parquet(arguments.samples)
+    split = make_split(samples, arguments.dataset, arguments.split)
+    write_table(split, SPLIT, arguments.output)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()
