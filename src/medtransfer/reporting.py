@@ -55,8 +55,8 @@ def summary_page(
         ),
         "<h2>Gains</h2>",
         _table(
-            f"Paired differences on the test set with {percent} intervals; p after Holm over all "
-            "rows. “Can't tell” is not “no difference”.",
+            f"Paired differences on the test set with {percent} intervals; p after Holm within "
+            "each data set. “Can't tell” is not “no difference”.",
             ("data set", "network", "training data", "comparison", "metric"),
             ("difference", "interval", "p (Holm)", "pairs", "verdict"),
             _gain_rows(gains, study),

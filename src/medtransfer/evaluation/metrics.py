@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, log_softmax, logsumexp, softmax
-from scipy.stats import rankdata
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,12 @@ def auroc(targets: np.ndarray, scores: np.ndarray) -> float:
     count, rest = int(positive.sum()), int((~positive).sum())
     if count == 0 or rest == 0:
         return float("nan")
-    ranks = rankdata(np.asarray(scores, dtype=np.float64))
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * rest))
+    _, place, sizes = np.unique(
+        np.asarray(scores, dtype=np.float64), return_inverse=True, return_counts=True
+    )
+    midranks = np.cumsum(sizes) - (sizes - 1) / 2  # mean rank of each distinct score, from 1
+    rank_sum = float(midranks[place[positive]].sum())
+    return (rank_sum - count * (count + 1) / 2) / (count * rest)
 
 
 def average_precision(targets: np.ndarray, scores: np.ndarray) -> float:

@@ -51,7 +51,7 @@ GAINS = Schema(
         "high": Column("number", "upper end of its interval"),
         "p": Column("number", "two-sided p of the paired t, or of Nadeau-Bengio over folds"),
         "p_sign_flip": Column("number", "two-sided p of the sign-flip permutation test"),
-        "p_holm": Column("number", "p after Holm within the family; empty outside of it"),
+        "p_holm": Column("number", "p after Holm over the data set's target metric on the test part; empty outside"),
         "pairs": Column("integer", "pairs: seeds of one split, or folds"),
         "paired_by": Column("text", "seed or fold"),
     },
@@ -91,8 +91,9 @@ def summarise(metrics: pd.DataFrame, confidence: float) -> pd.DataFrame:
 def compare(metrics: pd.DataFrame, study: StudySettings) -> pd.DataFrame:
     """Paired differences of each init to the reference, and of each source to its statistics.
 
-    Runs are paired by split and seed, so the two share data, batch order and augmentation. The family
-    of Holm's correction is declared here: all differences of the target metrics on the test part.
+    Runs are paired by split and seed, so the two share data, batch order and augmentation. The families
+    of Holm's correction are declared here: for each data set, all differences of its target metric on
+    the test part. What is concluded of one data set doesn't depend on the others of a study.
 
     Args:
         metrics: a table of schema METRICS.
@@ -159,8 +160,9 @@ def _interval(values: np.ndarray, ratio: float, confidence: float) -> PairedResu
 
 
 def _holm(gains: pd.DataFrame) -> np.ndarray:
-    family = (gains["target"] & (gains["part"] == "test") & gains["p"].notna()).to_numpy(dtype=bool)
+    headline = (gains["target"] & (gains["part"] == "test") & gains["p"].notna()).to_numpy(dtype=bool)
     adjusted = np.full(len(gains), np.nan)
-    if family.any():
-        adjusted[family] = multipletests(gains["p"][family], method="holm")[1]
+    for dataset in gains["dataset"][headline].unique():
+        members = headline & (gains["dataset"] == dataset).to_numpy()
+        adjusted[members] = multipletests(gains["p"][members], method="holm")[1]
     return adjusted

@@ -12,7 +12,7 @@ from medtransfer.statistics.paired import pairs_needed, smallest_sign_flip_p
 
 
 def headline(gains: pd.DataFrame) -> pd.DataFrame:
-    """The declared family: differences of the target metric on the test part."""
+    """The declared families: differences of the target metrics on the test part."""
     return gains[gains["target"] & (gains["part"] == "test")].reset_index(drop=True)
 
 
@@ -30,7 +30,7 @@ def write_findings(gains: pd.DataFrame, study: StudySettings) -> str:
     """One paragraph: how many comparisons are decided, the largest gains, and what limits them."""
     family = headline(gains)
     if family.empty:
-        return f"{study.title}. There is nothing to compare: no cell has two inits."
+        return f"{study.title} There is nothing to compare: no cell has two inits."
     verdicts = family.apply(verdict, axis=1, confidence=study.confidence)
     counts = verdicts.value_counts()
     decided = ", ".join(
@@ -44,8 +44,8 @@ def write_findings(gains: pd.DataFrame, study: StudySettings) -> str:
     strongest = family.reindex(family["mean"].abs().sort_values(ascending=False).index).head(3)
     examples = "; ".join(_sentence(row, study) for _, row in strongest.iterrows())
     return (
-        f"{study.title}. Of {len(family)} paired comparisons of the target metric on the test set, "
-        f"{decided} (Holm over all {len(family)}, {study.confidence:.0%}). "
+        f"{study.title} Of {len(family)} paired comparisons of the target metric on the test set, "
+        f"{decided} (Holm within each data set, {study.confidence:.0%}). "
         f"The largest differences: {examples}. {_limits(family, study)}"
     )
 

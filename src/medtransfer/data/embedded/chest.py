@@ -66,7 +66,7 @@ def draw_patient(generator: np.random.Generator) -> Patient:
         sex=str(generator.choice(["F", "M"])),
         site="B" if generator.random() < SHARE_OF_SITE_B else "A",
         finding=bool(generator.random() < probability),
-        conspicuity=float(generator.uniform(0.04, 0.22)),
+        conspicuity=float(generator.uniform(0.06, 0.4)),
         anatomy_seed=int(generator.integers(2**31)),
     )
 
@@ -138,7 +138,7 @@ def _opacity(
 ) -> np.ndarray:
     """The finding: one soft, irregular opacity of height about 1."""
     center = _lung_point(x, y, lungs, generator)
-    radius = generator.uniform(0.09, 0.16)
+    radius = generator.uniform(0.14, 0.26)
     shape = np.zeros_like(x)
     for _ in range(4):
         shift = generator.normal(0, radius * 0.5, size=2)

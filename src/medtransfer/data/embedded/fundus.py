@@ -54,7 +54,7 @@ def draw_fundus(grade: int, generator: np.random.Generator) -> np.ndarray:
     x, y = plane(SIDE)
     side = 1.0 if generator.random() < 0.5 else -1.0
     disc = (0.5 * side + generator.normal(0, 0.04), generator.normal(0, 0.05))
-    tone = np.array([0.72, 0.36, 0.16]) * generator.normal(1.0, 0.08, size=3)
+    tone = np.array([0.72, 0.36, 0.16]) * generator.normal(1.0, 0.05, size=3)
     shade = 1.0 - 0.25 * (x**2 + y**2) + 0.06 * cloud(generator, SIDE, 5)
     image = shade[..., None] * tone
     image *= 1.0 - 0.35 * blob(x, y, (-0.1 * side, 0.0), 0.16)[..., None]
@@ -112,19 +112,19 @@ def _add_lesions(
     counts = generator.poisson(EXPECTED_LESIONS[grade])
     dots, bleeds, exudates, cotton, vessels = (int(count) for count in counts)
     for _ in range(dots):
-        spot = blob(x, y, _place(generator), generator.uniform(0.018, 0.03))
+        spot = blob(x, y, _place(generator), generator.uniform(0.02, 0.035))
         image = image * (1 - generator.uniform(0.3, 0.8) * spot[..., None] * RED_LOSS)
     for _ in range(bleeds):
-        spot = blob(x, y, _place(generator), generator.uniform(0.035, 0.07))
-        image = image * (1 - generator.uniform(0.4, 0.8) * spot[..., None] * RED_LOSS)
+        spot = blob(x, y, _place(generator), generator.uniform(0.07, 0.15))
+        image = image * (1 - generator.uniform(0.5, 0.9) * spot[..., None] * RED_LOSS)
     for _ in range(exudates):
         center = _place(generator)
         for _ in range(3):
-            shift = generator.normal(0, 0.04, size=2)
-            spot = blob(x, y, (center[0] + shift[0], center[1] + shift[1]), 0.02)
+            shift = generator.normal(0, 0.06, size=2)
+            spot = blob(x, y, (center[0] + shift[0], center[1] + shift[1]), 0.045)
             image = image + generator.uniform(0.2, 0.6) * spot[..., None] * YELLOW_GAIN
     for _ in range(cotton):
-        spot = blob(x, y, _place(generator), generator.uniform(0.05, 0.08))
+        spot = blob(x, y, _place(generator), generator.uniform(0.07, 0.12))
         image = image + generator.uniform(0.15, 0.35) * spot[..., None] * WHITE_GAIN
     for _ in range(vessels):
         tuft = np.zeros((SIDE, SIDE))

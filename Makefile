@@ -1,0 +1,43 @@
+# make demo   the embedded study, from set-up to report
+# make test   set-up and every test, style and type check that needs no long run
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+
+.PHONY: demo test test-slow check documents lock clean
+
+$(VENV)/.ready: envs/lock.txt pyproject.toml
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "Python 3.11 to 3.13 is needed, this is " + sys.version'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement envs/lock.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/snakemake all --cores $(CORES) --quiet rules
+	$(BIN)/snakemake all --cores 1 --quiet all --report results/embedded/report.html
+	@printf '\nReport   results/embedded/report.html\nFigures  results/figures/embedded/\nTables   results/embedded/summary.html, summary.csv\n\n'
+	@fold -s -w 100 results/embedded/findings.txt
+
+test: check
+	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
+
+test-slow: $(VENV)/.ready
+	$(BIN)/python -m pytest -m "slow or real"
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+documents: $(VENV)/.ready
+	$(BIN)/python -m medtransfer.documents
+
+lock:
+	envs/update.sh
+
+clean:
+	rm -rf results logs benchmarks .snakemake
