@@ -1,10 +1,9 @@
-"""From the configuration to tables of runs, and the functions that rules look things up with.
+"""From the configuration to tables of runs.
 
-REQUIRED: `config`, as the study files give it. PROVIDES: CONFIG (checked settings), the run and path
-look-ups below, wildcard constraints. Nothing here reads data or imports torch.
+REQUIRED: `config`, as the study files give it. PROVIDES: CONFIG (checked settings), tables of runs and
+weights, wildcard constraints. Nothing here reads data or imports torch.
 """
 
-import json
 import os
 import re
 import shlex
@@ -23,12 +22,18 @@ from medtransfer.config.runs import Run, all_runs, needed_weights, study_runs
 from medtransfer.errors import MedtransferError
 
 BASE = Path(workflow.basedir)
+# The folder of the scripts, quoted. Rules take it as a resource, since of all that a job is made of only
+# resources may change without repeating it: finished runs survive a move of the project.
 SCRIPTS = shlex.quote(str(BASE / "workflow" / "scripts"))
 
 # `python` in a rule is the interpreter that runs Snakemake; an activated conda environment or a
 # container puts its own before it.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ["PYTHONPATH"] = str(BASE / "src")
+os.environ.update(
+    PATH=os.pathsep.join(
+        [str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]
+    ),
+    PYTHONPATH=str(BASE / "src"),
+)
 
 try:
     CONFIG = load_config(config, [Path("config"), BASE / "config"])
@@ -70,68 +75,3 @@ wildcard_constraints:
     generated=one_of(GENERATED),
     trained_source=one_of(TRAINED_SOURCES),
     read_source=one_of(READ_SOURCES),
-
-
-def code(script, *modules):
-    """The fingerprint of a script's code: what it does, whatever its comments and its age."""
-    return code_fingerprint(BASE / "workflow" / "scripts" / script, BASE / "src", modules)
-
-
-def dataset_settings(*keys):
-    """A params function: the named settings of the wildcard's data set, as an argument."""
-    return lambda wildcards: as_argument(CONFIG.datasets[wildcards.dataset], keys)
-
-
-def manifest_path(wildcards):
-    """Where the data set's manifest is: the user's, or that of its generator."""
-    dataset = CONFIG.datasets[wildcards.dataset]
-    return dataset.manifest or f"resources/datasets/{wildcards.dataset}/manifest.csv"
-
-
-def run_weights(wildcards):
-    """The weights that a run starts from, as input; none for a random start.
-
-    Their content is watched through the small sidecar, which holds their checksum.
-    """
-    source = parse_init(wildcards.init).source
-    return [] if source is None else [ancient(_weights(source, wildcards.model))]
-
-
-def run_weights_sidecar(wildcards):
-    """The sidecar of the weights that a run starts from."""
-    return [path.removesuffix(".safetensors") + ".json" for path in run_weights(wildcards)]
-
-
-def _weights(source, model):
-    return f"resources/weights/{source}/{model}.safetensors"
-
-
-def weights_flag(wildcards):
-    """`--weights <file>` for a run that starts from weights, else nothing."""
-    source = parse_init(wildcards.init).source
-    return "" if source is None else f"--weights {shlex.quote(_weights(source, wildcards.model))}"
-
-
-def run_file(run, name):
-    """The path of one of a run's files."""
-    return f"results/runs/{run.path}/{name}"
-
-
-def dataset_runs(study, dataset):
-    """The runs of a study on one data set."""
-    return [run for run in study_runs(CONFIG.studies[study]) if run.dataset == dataset]
-
-
-def study_datasets(study):
-    """The data sets of a study, in its order."""
-    return list(dict.fromkeys(run.dataset for run in study_runs(CONFIG.studies[study])))
-
-
-def study_figures():
-    """All figures that the studies ask for, as PDF and PNG."""
-    return [
-        f"results/figures/{name}/{figure}.{suffix}"
-        for name, study in CONFIG.studies.items()
-        for figure in study.figures
-        for suffix in ("pdf", "png")
-    ]

@@ -16,16 +16,19 @@ rule generate:
         images=directory("resources/datasets/{generated}/images"),
     log:
         "logs/generate/{generated}.log",
-    params:
-        generator=lambda wildcards: as_argument(CONFIG.datasets[wildcards.generated].generator),
-        code=code("generate.py"),
-    resources:
-        mem_mb=2000,
-        runtime=30,
     conda:
         "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=2000,
+        runtime=30,
+    params:
+        generator=lambda wildcards: as_argument(
+            CONFIG.datasets[wildcards.generated].generator
+        ),
+        code=code("generate.py"),
     shell:
-        "python {SCRIPTS}/generate.py --generator {params.generator:q}"
+        "python {resources.scripts}/generate.py --generator {params.generator:q}"
         " --folder resources/datasets/{wildcards.generated} 2> {log:q}"
 
 
@@ -45,17 +48,18 @@ rule store:
         "logs/store/{dataset}.log",
     benchmark:
         "benchmarks/store/{dataset}.tsv"
+    conda:
+        "../envs/medtransfer.yaml"
+    threads: CONFIG.hardware.store_threads
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=240,
     params:
         dataset=dataset_settings(*STORE_KEYS),
         code=code("store.py"),
-    threads: CONFIG.hardware.store_threads
-    resources:
-        mem_mb=4000,
-        runtime=240,
-    conda:
-        "../envs/medtransfer.yaml"
     shell:
-        "python {SCRIPTS}/store.py --dataset {params.dataset:q} --manifest {input.manifest:q}"
+        "python {resources.scripts}/store.py --dataset {params.dataset:q} --manifest {input.manifest:q}"
         " --key resources/patient.key --workers {threads}"
         " --folder results/data/{wildcards.dataset} 2> {log:q}"
 
@@ -71,14 +75,15 @@ rule split:
         "results/data/{dataset}/splits/{split}.parquet",
     log:
         "logs/split/{dataset}/{split}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=2000,
+        runtime=10,
     params:
         dataset=dataset_settings(*SPLIT_KEYS),
         code=code("split.py"),
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    conda:
-        "../envs/medtransfer.yaml"
     shell:
-        "python {SCRIPTS}/split.py --dataset {params.dataset:q} --samples {input.samples:q}"
+        "python {resources.scripts}/split.py --dataset {params.dataset:q} --samples {input.samples:q}"
         " --split {wildcards.split} --output {output:q} 2> {log:q}"

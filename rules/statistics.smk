@@ -22,16 +22,19 @@ rule compare:
         gains="results/statistics/{study}/gains.parquet",
     log:
         "logs/compare/{study}.log",
-    params:
-        study=lambda wildcards: as_argument(CONFIG.studies[wildcards.study], STATISTICS_KEYS),
-        code=code("compare.py"),
-    resources:
-        mem_mb=4000,
-        runtime=60,
     conda:
         "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        study=lambda wildcards: as_argument(
+            CONFIG.studies[wildcards.study], STATISTICS_KEYS
+        ),
+        code=code("compare.py"),
     shell:
-        "python {SCRIPTS}/compare.py --metrics {input.metrics:q} --study {params.study:q}"
+        "python {resources.scripts}/compare.py --metrics {input.metrics:q} --study {params.study:q}"
         " --summary {output.summary:q} --gains {output.gains:q} 2> {log:q}"
 
 
@@ -44,7 +47,8 @@ rule report_tables:
         summary="results/statistics/{study}/summary.parquet",
         gains="results/statistics/{study}/gains.parquet",
         audits=lambda wildcards: collect(
-            "results/data/{dataset}/audit.json", dataset=study_datasets(wildcards.study)
+            "results/data/{dataset}/audit.json",
+            dataset=study_datasets(wildcards.study),
         ),
     output:
         page=report(
@@ -62,20 +66,24 @@ rule report_tables:
         findings="results/{study}/findings.txt",
     log:
         "logs/report_tables/{study}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=2000,
+        runtime=10,
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS | {"question"}
         ),
         origins=lambda wildcards: json.dumps(
-            {name: CONFIG.datasets[name].origin for name in study_datasets(wildcards.study)}
+            {
+                name: CONFIG.datasets[name].origin
+                for name in study_datasets(wildcards.study)
+            }
         ),
         code=code("report_tables.py"),
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    conda:
-        "../envs/medtransfer.yaml"
     shell:
-        "python {SCRIPTS}/report_tables.py --study {params.study:q} --summary {input.summary:q}"
+        "python {resources.scripts}/report_tables.py --study {params.study:q} --summary {input.summary:q}"
         " --gains {input.gains:q} --audit {input.audits:q} --origins {params.origins:q}"
         " --page {output.page:q} --csv {output.csv:q} --findings {output.findings:q} 2> {log:q}"

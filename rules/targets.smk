@@ -16,7 +16,9 @@ localrules:
 rule data:
     """All pixel stores and splits."""
     input:
-        sorted({f"results/data/{run.dataset}/splits/{run.split}.parquet" for run in RUNS}),
+        sorted(
+            {f"results/data/{run.dataset}/splits/{run.split}.parquet" for run in RUNS}
+        ),
 
 
 rule weights:

@@ -29,6 +29,17 @@ rule train:
         f"logs/train/{RUN}.log",
     benchmark:
         f"benchmarks/train/{RUN}.tsv"
+    conda:
+        "../envs/medtransfer.yaml"
+    threads: CONFIG.hardware.train_threads
+    resources:
+        scripts=SCRIPTS,
+        gpu=1,
+        mem_mb=8000,
+        runtime=720,
+        # where a job runs is no parameter: changing it repeats nothing
+        device=CONFIG.hardware.device,
+        jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:
         model=lambda wildcards: as_argument(CONFIG.models[wildcards.model]),
         recipe=lambda wildcards: as_argument(CONFIG.recipes[wildcards.recipe]),
@@ -37,18 +48,8 @@ rule train:
         metric=lambda wildcards: CONFIG.datasets[wildcards.dataset].target_metric,
         weights=weights_flag,
         code=code("train.py"),
-    threads: CONFIG.hardware.train_threads
-    resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=720,
-        # where a job runs is no parameter: changing it repeats nothing
-        device=CONFIG.hardware.device,
-        jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
-    conda:
-        "../envs/medtransfer.yaml"
     shell:
-        "python {SCRIPTS}/train.py --images {input.images:q} --samples {input.samples:q}"
+        "python {resources.scripts}/train.py --images {input.images:q} --samples {input.samples:q}"
         " --split {input.split:q} --subset {wildcards.subset} --task {params.task}"
         " --outputs {params.outputs:q} --metric {params.metric} --model {params.model:q}"
         " --recipe {params.recipe:q} --init {wildcards.init} {params.weights}"

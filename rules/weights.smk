@@ -4,14 +4,6 @@ REQUIRED: a file of weights, or a finished pre-training run.
 PROVIDES: resources/weights/<source>/<model>.safetensors and its sidecar .json.
 """
 
-from medtransfer.config.runs import pretraining_run
-
-
-def source_run(wildcards, name):
-    """A file of the run that trains a source's weights."""
-    source = CONFIG.sources[wildcards.trained_source]
-    return run_file(pretraining_run(source, wildcards.model), name)
-
 
 rule import_weights:
     """Check a file of weights and store it as safetensors.
@@ -19,24 +11,27 @@ rule import_weights:
     Reads: the file that the source's settings name. Writes: weights and sidecar.
     """
     input:
-        lambda wildcards: CONFIG.sources[wildcards.read_source].files[wildcards.model].path,
+        lambda wildcards: CONFIG.sources[wildcards.read_source]
+        .files[wildcards.model]
+        .path,
     output:
         weights="resources/weights/{read_source}/{model}.safetensors",
         sidecar="resources/weights/{read_source}/{model}.json",
     log:
         "logs/import_weights/{read_source}/{model}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=10,
     params:
         file=lambda wildcards: as_argument(
             CONFIG.sources[wildcards.read_source].files[wildcards.model]
         ),
         code=code("import_weights.py"),
-    resources:
-        mem_mb=4000,
-        runtime=10,
-    conda:
-        "../envs/medtransfer.yaml"
     shell:
-        "python {SCRIPTS}/import_weights.py --file {params.file:q}"
+        "python {resources.scripts}/import_weights.py --file {params.file:q}"
         " --output {output.weights:q} 2> {log:q}"
 
 
@@ -53,13 +48,14 @@ rule export_weights:
         sidecar="resources/weights/{trained_source}/{model}.json",
     log:
         "logs/export_weights/{trained_source}/{model}.log",
-    params:
-        code=code("export_weights.py"),
-    resources:
-        mem_mb=4000,
-        runtime=10,
     conda:
         "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=10,
+    params:
+        code=code("export_weights.py"),
     shell:
-        "python {SCRIPTS}/export_weights.py --run $(dirname {input.record:q})"
+        "python {resources.scripts}/export_weights.py --run $(dirname {input.record:q})"
         " --output {output.weights:q} 2> {log:q}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 PACKAGE = "medtransfer"
@@ -44,12 +44,12 @@ def _module_file(name: str, source_root: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _imported(path: Path) -> tuple[str, ...]:
     """Modules of the package that a file imports anywhere, with the packages above them."""
     names: set[str] = set()
@@ -69,7 +69,7 @@ def _parents(name: str) -> Iterator[str]:
         yield name
 
 
-@lru_cache(maxsize=None)
+@cache
 def _meaning(path: Path) -> str:
     return _dump(_tree(path))
 

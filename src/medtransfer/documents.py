@@ -73,7 +73,10 @@ def documents() -> dict[str, str]:
 
 def schema_document(name: str, settings: type) -> dict[str, Any]:
     """The JSON schema of one kind of file."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"medtransfer {name}"}
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"medtransfer {name}",
+    }
     return {**head, **json_schema(settings)}
 
 
@@ -113,7 +116,9 @@ def _settings_lines(settings: Any, indent: int) -> Iterator[str]:
                 yield f"{space}  - {first.strip()}"
                 yield from rest
         else:
-            text = yaml.safe_dump(plain(value), default_flow_style=True, width=10_000, allow_unicode=True)
+            text = yaml.safe_dump(
+                plain(value), default_flow_style=True, width=10_000, allow_unicode=True
+            )
             yield f"{space}{field.name}: {text.removesuffix('...' + chr(10)).strip()}"
 
 
@@ -131,10 +136,10 @@ def configuration_reference() -> str:
 
 def _key_rows(settings: type) -> Iterator[str]:
     hints = get_type_hints(settings)
-    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+    for field in dataclasses.fields(settings):
         hint, default = hints[field.name], default_of(field)
         parts = [a for a in (hint, *get_args(hint)) if dataclasses.is_dataclass(a)]
-        kind = parts[0].__name__ if parts else describe(hint)  # type: ignore[union-attr]
+        kind = str(getattr(parts[0], "__name__", "")) if parts else describe(hint)
         if default is dataclasses.MISSING:
             shown = "required"
         elif dataclasses.is_dataclass(default):
@@ -152,7 +157,14 @@ def _in_cell(text: str) -> str:
 
 def table_reference() -> str:
     """Every table on disk with its columns, in Markdown."""
-    lines = ["# Tables", "", GENERATED, "", "All are parquet and checked when they are written.", ""]
+    lines = [
+        "# Tables",
+        "",
+        GENERATED,
+        "",
+        "All are parquet and checked when they are written.",
+        "",
+    ]
     for schema, path in TABLE_PATHS:
         lines += [f"## {schema.name}", "", f"`{path}`: {schema.row}.", ""]
         lines += ["| column | kind | meaning |", "|---|---|---|"]

@@ -14,7 +14,8 @@ from medtransfer.evaluation.names import METRIC_LABELS
 from medtransfer.statistics.findings import headline, verdict
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; }
+body { margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: .6rem 0 1.6rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #ddd; }
 th { border-bottom: 2px solid #888; }
@@ -71,7 +72,9 @@ def summary_page(
     ]
     title = html.escape(study.title)
     head = f"<meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(sections)}</body></html>\n"
+    return (
+        f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(sections)}</body></html>\n"
+    )
 
 
 def summary_csv(summary: pd.DataFrame) -> pd.DataFrame:

@@ -37,7 +37,9 @@ def test_every_shipped_study_plans_the_runs_of_its_grids(study, tmp_path):
         for grid in block["grids"]:
             size = 1
             for name in ("datasets", "models", "inits", "subsets", "splits", "seeds"):
-                size *= len(grid.get(name, {"subsets": [1], "splits": [1], "seeds": [1, 2, 3]}.get(name)))
+                size *= len(
+                    grid.get(name, {"subsets": [1], "splits": [1], "seeds": [1, 2, 3]}.get(name))
+                )
             expected += size
     assert workspace.planned("--configfile", str(study))["train"] == expected
 
@@ -80,7 +82,9 @@ def test_studies_share_runs(tmp_path, mini_settings):
     assert jobs["compare"] == 2
 
 
-@pytest.mark.parametrize("target", ["data", "weights", "train_all", "evaluation", "statistics", "figures"])
+@pytest.mark.parametrize(
+    "target", ["data", "weights", "train_all", "evaluation", "statistics", "figures"]
+)
 def test_every_stage_is_a_target(target, tmp_path, mini_settings):
     workspace = Workspace(tmp_path)
     workspace.write_study(mini_settings)
@@ -90,9 +94,21 @@ def test_every_stage_is_a_target(target, tmp_path, mini_settings):
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("studies", "mini", "tittle"), "x", "unknown key 'studies.mini.tittle'; did you mean 'title'?"),
-        (("datasets", "chest", "lables"), "x", "unknown key 'datasets.chest.lables'; did you mean 'labels'?"),
-        (("datasets", "chest", "image_size"), "big", "key 'datasets.chest.image_size' is 'big' (str)"),
+        (
+            ("studies", "mini", "tittle"),
+            "x",
+            "unknown key 'studies.mini.tittle'; did you mean 'title'?",
+        ),
+        (
+            ("datasets", "chest", "lables"),
+            "x",
+            "unknown key 'datasets.chest.lables'; did you mean 'labels'?",
+        ),
+        (
+            ("datasets", "chest", "image_size"),
+            "big",
+            "key 'datasets.chest.image_size' is 'big' (str)",
+        ),
         (("recipes", "tiny", "learning_rate"), -1, "allowed: at least 0.0"),
         (("recipes", "tiny", "optimizer"), "adm", "allowed: adamw | adam | sgd"),
         (("studies", "mini", "reference"), "rnd", "reference 'rnd' is no init of the grids"),

@@ -74,6 +74,7 @@ def study(folder: Path) -> dict:
 def done(tmp_path_factory) -> Workspace:
     """A finished study of 100 images of which three are damaged."""
     import torch
+
     from medtransfer.models.cbr import CBR
 
     folder = tmp_path_factory.mktemp("own")

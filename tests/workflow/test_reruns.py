@@ -118,21 +118,20 @@ def test_hardware_settings_repeat_nothing(hardware, finished, mini_settings):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "key", "value", "first"),
+    ("place", "value", "first"),
     [
-        ("recipes", "tiny", "learning_rate", 0.01, "train"),
-        ("datasets", "chest", "origin", "somewhere", "report_tables"),
-        ("datasets", "chest", "metric", "auprc", "train"),
-        ("datasets", "chest", "splits", {"validation": 0.3, "test": 0.25}, "split"),
-        ("datasets", "chest", "geometry", "crop", "store"),
-        ("studies", "mini", "confidence", 0.9, "compare"),
+        ("recipes.tiny.learning_rate", 0.01, "train"),
+        ("datasets.chest.origin", "somewhere", "report_tables"),
+        ("datasets.chest.metric", "auprc", "train"),
+        ("datasets.chest.splits", {"validation": 0.3, "test": 0.25}, "split"),
+        ("datasets.chest.geometry", "crop", "store"),
+        ("studies.mini.confidence", 0.9, "compare"),
     ],
 )
-def test_a_setting_repeats_the_first_stage_that_reads_it(
-    kind, name, key, value, first, finished, mini_settings
-):
+def test_a_setting_repeats_the_first_stage_that_reads_it(place, value, first, finished, mini_settings):
     order = ["generate", "store", "split", "train", "evaluate", "compare", "report_tables"]
     settings = copy.deepcopy(mini_settings)
+    kind, name, key = place.split(".")
     settings[kind][name][key] = value
     finished.write_study(settings)
     jobs = finished.planned()

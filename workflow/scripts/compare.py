@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.study import StudySettings
+from medtransfer.errors import shown_plainly
 from medtransfer.statistics.comparison import GAINS, SUMMARY, compare, summarise
 from medtransfer.tables import write_table
 

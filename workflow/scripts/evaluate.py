@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.dataset import DatasetSettings
+from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.results import CURVES, METRICS, join_runs, run_metrics
 from medtransfer.tables import write_table
 

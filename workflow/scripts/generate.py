@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.dataset import GeneratorSettings
 from medtransfer.data.embedded.generate import generate_dataset
+from medtransfer.errors import shown_plainly
 
 
 def main() -> None:

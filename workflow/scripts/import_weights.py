@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.source import WeightFileSettings
+from medtransfer.errors import shown_plainly
 from medtransfer.models.weights import import_weights, save_weights
 
 

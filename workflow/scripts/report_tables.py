@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.study import StudySettings
+from medtransfer.errors import shown_plainly
 from medtransfer.reporting import summary_csv, summary_page
 from medtransfer.statistics.findings import write_findings
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.runs import study_runs
 from medtransfer.config.study import StudySettings
+from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.results import RUNS
 from medtransfer.tables import write_table
 

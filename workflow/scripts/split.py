@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.splits import SPLIT, make_split
+from medtransfer.errors import shown_plainly
 from medtransfer.tables import write_table
 
 

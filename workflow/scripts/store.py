@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.manifest import read_manifest
 from medtransfer.data.privacy import load_key
 from medtransfer.data.store import build_store
+from medtransfer.errors import shown_plainly
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ import argparse
 import json
 from pathlib import Path
 
-from medtransfer.errors import shown_plainly
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
+from medtransfer.errors import shown_plainly
 from medtransfer.training.devices import leased_device
 
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, device: str) -> None:
 
     from medtransfer.models.weights import RANDOM_START, load_weights, write_state
     from medtransfer.tables import write_table
-    from medtransfer.training.job import HISTORY, PREDICTIONS, train_run
+    from medtransfer.training.job import HISTORY, PREDICTIONS, Store, train_run
     from medtransfer.training.run import Specification
 
     torch.set_num_threads(arguments.threads)
@@ -64,9 +64,11 @@ def run(arguments: argparse.Namespace, device: str) -> None:
             mean=sidecar.mean,
             std=sidecar.std,
         ),
-        np.load(arguments.images, mmap_mode="r"),
-        pd.read_parquet(arguments.samples),
-        pd.read_parquet(arguments.split),
+        Store(
+            np.load(arguments.images, mmap_mode="r"),
+            pd.read_parquet(arguments.samples),
+            pd.read_parquet(arguments.split),
+        ),
         arguments.subset,
         weights,
         device,

@@ -34,7 +34,6 @@ def as_argument(settings: Any, only: Collection[str] | None = None) -> str:
     chosen = {
         field.name: plain(getattr(settings, field.name))
         for field in dataclasses.fields(settings)
-        if (only is None or field.name in only)
-        and getattr(settings, field.name) != default_of(field)
+        if (only is None or field.name in only) and getattr(settings, field.name) != default_of(field)
     }
     return json.dumps(chosen, sort_keys=True)

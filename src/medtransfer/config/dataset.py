@@ -66,7 +66,9 @@ class DatasetSettings:
     classes: tuple[str | int, ...] = option(
         "label values in order: the positive class last, grades ascending", default=()
     )
-    patient: str | None = option("column of the patient (lesion, slide); splits keep it whole", default=None)
+    patient: str | None = option(
+        "column of the patient (lesion, slide); splits keep it whole", default=None
+    )
     site: str | None = option("column of the hospital or scanner", default=None)
     split: str | None = option(
         "column with train/validation/test, used by the split 'published'", default=None

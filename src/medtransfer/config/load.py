@@ -38,7 +38,7 @@ def load_config(mapping: Mapping[str, Any], folders: Sequence[Path]) -> Config:
         ConfigError: naming the file and key, what was found and what is allowed.
     """
     library = _Library(parse(Config, mapping, "config"), folders)
-    problems = [p for p in _references(library)]
+    problems = list(_references(library))
     if problems:
         raise ConfigError("\n".join(problems))
     return library.complete()
@@ -76,7 +76,7 @@ class _Library:
         return self.parts[kind][name]
 
     def complete(self) -> Config:
-        return dataclasses.replace(self.config, **self.parts)
+        return dataclasses.replace(self.config, **self.parts)  # type: ignore[arg-type]
 
     def _file(self, kind: str, name: str) -> Path | None:
         paths = (folder / kind / f"{name}.yaml" for folder in self.folders)

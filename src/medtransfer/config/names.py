@@ -44,7 +44,9 @@ def subset_size(name: str, available: int) -> int:
     if name.startswith("p"):
         return max(1, round(available * int(name[1:]) / 100))
     if int(name[1:]) > available:
-        raise ConfigError(f"subset '{name}' of {available} training images; allowed: at most n{available}")
+        raise ConfigError(
+            f"subset '{name}' of {available} training images; allowed: at most n{available}"
+        )
     return int(name[1:])
 
 

@@ -37,7 +37,9 @@ class RecipeSettings:
     )
     momentum: float = option("momentum of sgd", default=0.9, minimum=0.0, maximum=1.0)
     batch_size: int = option("images a step", default=32, minimum=1)
-    epochs: float | None = option("budget in passes over the training images", default=None, minimum=0.0)
+    epochs: float | None = option(
+        "budget in passes over the training images", default=None, minimum=0.0
+    )
     steps: int | None = option("budget in optimiser steps (instead of epochs)", default=None, minimum=1)
     warmup: float = option(
         "share of the budget with a rising rate", default=0.05, minimum=0.0, maximum=1.0
@@ -49,7 +51,8 @@ class RecipeSettings:
         "random changes of the images", default=AugmentationSettings()
     )
     precision: Literal["auto", "float32", "bfloat16"] = option(
-        "arithmetic of the forward pass; auto: bfloat16 on a GPU, float32 on the CPU", default="auto"
+        "arithmetic of the forward pass; auto: bfloat16 on a GPU, float32 on the CPU",
+        default="auto",
     )
 
     def __post_init__(self) -> None:

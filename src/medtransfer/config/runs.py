@@ -26,10 +26,8 @@ class Run:
     @property
     def path(self) -> str:
         """The run's identity as a relative path; the same path is the same run."""
-        return "/".join(
-            (self.recipe, self.dataset, self.model, self.init, self.subset, self.split)
-            + (f"seed{self.seed}",)
-        )
+        names = (self.recipe, self.dataset, self.model, self.init, self.subset, self.split)
+        return "/".join((*names, f"seed{self.seed}"))
 
 
 def study_runs(study: StudySettings) -> list[Run]:

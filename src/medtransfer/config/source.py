@@ -26,9 +26,7 @@ class WeightFileSettings:
     mean: tuple[float, ...] = option(
         "per-channel mean subtracted from images in [0, 1]", default=(0.485, 0.456, 0.406)
     )
-    std: tuple[float, ...] = option(
-        "per-channel divisor after the mean", default=(0.229, 0.224, 0.225)
-    )
+    std: tuple[float, ...] = option("per-channel divisor after the mean", default=(0.229, 0.224, 0.225))
     origin: str = option("where the file comes from, its licence", default="")
 
 

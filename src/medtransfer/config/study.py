@@ -27,9 +27,7 @@ class GridSettings:
     subsets: tuple[str, ...] = option(
         "training data: full, n500 (images), p10 (percent)", default=("full",)
     )
-    splits: tuple[str, ...] = option(
-        "holdout, published, or cv5-0 ... cv5-4", default=("holdout",)
-    )
+    splits: tuple[str, ...] = option("holdout, published, or cv5-0 ... cv5-4", default=("holdout",))
     seeds: tuple[int, ...] = option("one run each", default=(0, 1, 2))
 
     def __post_init__(self) -> None:
@@ -49,9 +47,7 @@ class StudySettings:
     grids: tuple[GridSettings, ...] = option("the runs")
     question: str = option("what the study asks, in a sentence", default="")
     reference: str = option("the init that gains are measured against", default="random")
-    confidence: float = option(
-        "coverage of the intervals", default=0.95, minimum=0.5, maximum=0.999
-    )
+    confidence: float = option("coverage of the intervals", default=0.95, minimum=0.5, maximum=0.999)
     figures: tuple[FigureName, ...] = option("which figures to draw", default=ALL_FIGURES)
 
     def __post_init__(self) -> None:
@@ -80,7 +76,9 @@ class Config:
 
     studies: dict[str, StudySettings] = option("the studies to run, by name")
     hardware: HardwareSettings = option("where jobs run", default=HardwareSettings())
-    datasets: dict[str, DatasetSettings] = option("data sets, beside those of config/datasets/", default={})
+    datasets: dict[str, DatasetSettings] = option(
+        "data sets, beside those of config/datasets/", default={}
+    )
     models: dict[str, ModelSettings] = option("networks, beside those of config/models/", default={})
     recipes: dict[str, RecipeSettings] = option("recipes, beside those of config/recipes/", default={})
     sources: dict[str, SourceSettings] = option("sources, beside those of config/sources/", default={})

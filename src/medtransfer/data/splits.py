@@ -80,9 +80,7 @@ def training_subset(split: pd.DataFrame, subset: str) -> np.ndarray:
 def _patients(samples: pd.DataFrame) -> pd.DataFrame:
     """One row a patient, ordered by image content: ``images``, ``stratum``; index ``patient``."""
     groups = samples.assign(stratum=_strata(samples)).groupby("patient")
-    table = groups.agg(
-        first=("sha256", "min"), images=("sha256", "size"), stratum=("stratum", "max")
-    )
+    table = groups.agg(first=("sha256", "min"), images=("sha256", "size"), stratum=("stratum", "max"))
     table = table.sort_values(["first", "stratum", "images"], kind="stable")
     sizes = table["stratum"].map(table["stratum"].value_counts())
     table.loc[sizes < SMALLEST_STRATUM, "stratum"] = "(rare)"
@@ -93,7 +91,7 @@ def _strata(samples: pd.DataFrame) -> pd.Series:
     """What an image is balanced by: its class, or the set of its positive labels, as sortable text."""
     if "label" in samples:
         return samples["label"].map("{:06d}".format)
-    labels = samples[[column for column in samples if column.startswith("label_")]]
+    labels = samples[[column for column in samples if str(column).startswith("label_")]]
     return (labels.fillna(0).astype(int)).astype(str).agg("".join, axis=1)
 
 

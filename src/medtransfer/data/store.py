@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -132,7 +133,7 @@ def _decode_all(manifest: pd.DataFrame, target: _Target, workers: int) -> Iterat
 def _has_label(manifest: pd.DataFrame) -> np.ndarray:
     if "label" in manifest:
         return manifest["label"].to_numpy() >= 0
-    labels = manifest[[c for c in manifest if c.startswith("label_")]]
+    labels = manifest[[c for c in manifest if str(c).startswith("label_")]]
     return labels.notna().any(axis=1).to_numpy()
 
 
@@ -186,8 +187,8 @@ def _check_rejected(rejected: pd.DataFrame, total: int, allowed: float) -> None:
 
 def _reason_counts(rejected: pd.DataFrame) -> dict[str, int]:
     """``stage: reason`` and how many images it cost, the most frequent first."""
-    counts = rejected.groupby(["stage", "reason"]).size().sort_values(ascending=False)
-    return {f"{stage}: {reason}": int(count) for (stage, reason), count in counts.items()}
+    pairs = zip(rejected["stage"], rejected["reason"], strict=True)
+    return dict(Counter(f"{stage}: {reason}" for stage, reason in pairs).most_common())
 
 
 def _keep_rows(partial: Path, rows: np.ndarray, path: Path) -> None:
@@ -222,7 +223,7 @@ def _samples_table(
     ]
     for name in ("site", "published_part"):
         table[name] = kept[name].astype(object).where(kept[name].notna(), None)
-    for name in kept:
+    for name in map(str, kept):
         if name.startswith(("group_", "label")):
             table[name] = kept[name]
     return table

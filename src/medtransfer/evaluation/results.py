@@ -84,10 +84,8 @@ def run_metrics(
     rows = []
     for part, table in predictions.groupby("part", sort=False):
         logits = table[[f"logit_{name}" for name in dataset.outputs]].to_numpy()
-        if dataset.task == "multilabel":
-            labels = table[[f"label_{name}" for name in dataset.outputs]].to_numpy()
-        else:
-            labels = table["label"].to_numpy()
+        multilabel = [f"label_{name}" for name in dataset.outputs]
+        labels = table[multilabel if dataset.task == "multilabel" else "label"].to_numpy()
         scores = evaluate(Predictions(dataset.task, logits, labels))
         patients = table["patient"].nunique()
         for metric, value in scores.items():

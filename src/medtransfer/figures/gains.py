@@ -33,7 +33,7 @@ def draw_forest(ax: Axes, gains: pd.DataFrame, styles: dict[str, InitStyle]) -> 
     """Mean differences as markers with intervals around a line at no difference."""
     gains = gains.sort_values(["model", "subset"], kind="stable").reset_index(drop=True)
     ax.axvline(0, color="#888888", linewidth=0.8)
-    for row, gain in gains.iterrows():
+    for row, (_, gain) in enumerate(gains.iterrows()):
         style = styles[gain["init"]]
         mean, low, high = (np.array([gain[name]]) for name in ("mean", "low", "high"))
         ax.errorbar(

@@ -32,9 +32,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for column, dataset in enumerate(datasets):
         for row, subset in enumerate(subsets):
             ax = axes[row, column]
-            draw_cells(
-                ax, _cell(metrics, dataset, subset), _cell(summary, dataset, subset), styles
-            )
+            draw_cells(ax, _cell(metrics, dataset, subset), _cell(summary, dataset, subset), styles)
             label_panel(ax, _cell(summary, dataset, subset), dataset)
     legend_below(figure, axes[0, 0])
     return figure

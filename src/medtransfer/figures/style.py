@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,7 +20,7 @@ SOURCE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F0
 RANDOM_COLOUR = "#444444"
 MARKERS = {"random": "o", "stats": "s", "transfer": "D"}
 LINES = {"random": "-", "stats": (0, (4, 1.5)), "transfer": "-"}
-PARAMETERS = {
+PARAMETERS: Any = {
     "font.size": 8,
     "font.family": "DejaVu Sans",
     "axes.titlesize": 8,
@@ -74,9 +75,7 @@ def panels(
     rows: int, columns: int, size: tuple[float, float], share_y: bool | str = False
 ) -> tuple[Figure, np.ndarray]:
     """A figure with rows x columns axes of ``size`` inches each; axes as a 2-D array."""
-    figure = Figure(
-        figsize=(max(3.5, columns * size[0]), rows * size[1] + 0.6), layout="constrained"
-    )
+    figure = Figure(figsize=(max(3.5, columns * size[0]), rows * size[1] + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)  # type: ignore[arg-type]
     return figure, axes
 
@@ -90,9 +89,7 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """One legend for the whole figure, under the panels."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(unique.values()), list(unique), loc="outside lower center", ncols=columns
-    )
+    figure.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=columns)
 
 
 def interval_bars(mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -100,7 +97,7 @@ def interval_bars(mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nda
     return np.nan_to_num(np.stack([mean - low, high - mean])).clip(min=0)
 
 
-def ordered(values: Sequence[str]) -> list[str]:
+def ordered(values: Iterable[str]) -> list[str]:
     """Distinct values in the order in which they first occur."""
     return list(dict.fromkeys(values))
 

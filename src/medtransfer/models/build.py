@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -37,7 +39,7 @@ def build_network(
             raise ConfigError(f"architecture {settings.architecture}: {error}") from error
 
 
-def _timm_network(architecture: str, arguments: dict[str, object], image_size: int) -> nn.Module:
+def _timm_network(architecture: str, arguments: dict[str, Any], image_size: int) -> nn.Module:
     import timm  # here, since a CBR run needs none of its import time
 
     if not timm.is_model(architecture):
@@ -46,8 +48,8 @@ def _timm_network(architecture: str, arguments: dict[str, object], image_size: i
             f"unknown architecture '{architecture}'{suggestion(architecture, known)} "
             "(allowed: cbr, or a name that timm.list_models() gives)"
         )
-    default_size = timm.get_pretrained_cfg(architecture).input_size[-1]
-    if timm.get_pretrained_cfg(architecture).fixed_input_size and image_size != default_size:
+    default = timm.get_pretrained_cfg(architecture)
+    if default is not None and default.fixed_input_size and image_size != default.input_size[-1]:
         arguments = {**arguments, "img_size": image_size}
     network: nn.Module = timm.create_model(architecture, **arguments)
     return network

@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from medtransfer.errors import DataError
 from medtransfer.models.build import head_prefixes
 from medtransfer.models.weights import StateDict
-from medtransfer.errors import DataError
 
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 

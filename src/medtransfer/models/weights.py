@@ -49,8 +49,7 @@ def import_weights(path: Path, sha256: str | None) -> StateDict:
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
         raise DataError(f"{path}: not a mapping of names to tensors")
     return {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in state.items()
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()
     }
 
 
@@ -74,9 +73,7 @@ def write_state(state: StateDict, path: Path) -> None:
 def load_weights(path: Path) -> tuple[StateDict, Sidecar]:
     """Weights and their sidecar; raises DataError when the two don't belong together."""
     facts = json.loads(path.with_suffix(".json").read_text())
-    sidecar = Sidecar(
-        facts["origin"], facts["sha256"], tuple(facts["mean"]), tuple(facts["std"])
-    )
+    sidecar = Sidecar(facts["origin"], facts["sha256"], tuple(facts["mean"]), tuple(facts["std"]))
     if file_sha256(path) != sidecar.sha256:
         raise DataError(f"{path}: the file is not the one that {path.stem}.json describes")
     return load_file(path), sidecar

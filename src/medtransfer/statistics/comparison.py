@@ -51,7 +51,10 @@ GAINS = Schema(
         "high": Column("number", "upper end of its interval"),
         "p": Column("number", "two-sided p of the paired t, or of Nadeau-Bengio over folds"),
         "p_sign_flip": Column("number", "two-sided p of the sign-flip permutation test"),
-        "p_holm": Column("number", "p after Holm over the data set's target metric on the test part; empty outside"),
+        "p_holm": Column(
+            "number",
+            "p after Holm over the data set's target metric on the test part; empty outside",
+        ),
         "pairs": Column("integer", "pairs: seeds of one split, or folds"),
         "paired_by": Column("text", "seed or fold"),
     },
@@ -102,7 +105,8 @@ def compare(metrics: pd.DataFrame, study: StudySettings) -> pd.DataFrame:
     rows = []
     for key, cell in metrics.groupby(CELL, sort=False):
         by_init = {
-            init: runs.set_index(["split", "seed"]) for init, runs in cell.groupby("init", sort=False)
+            str(init): runs.set_index(["split", "seed"])
+            for init, runs in cell.groupby("init", sort=False)
         }
         for init, reference in contrasts(list(by_init), study.reference):
             result = _difference(by_init[init], by_init[reference], study.confidence)
@@ -123,9 +127,7 @@ def contrasts(inits: list[str], reference: str) -> Iterator[tuple[str, str]]:
             yield init, stats_init
 
 
-def _difference(
-    runs: pd.DataFrame, reference: pd.DataFrame, confidence: float
-) -> dict[str, object]:
+def _difference(runs: pd.DataFrame, reference: pd.DataFrame, confidence: float) -> dict[str, object]:
     """The paired result of two inits whose runs are indexed by split and seed."""
     shared = runs.index.intersection(reference.index)
     paired = runs.loc[shared].copy()

@@ -67,7 +67,7 @@ def _limits(family: pd.DataFrame, study: StudySettings) -> str:
     )
     if smallest_sign_flip_p(pairs) > 1 - study.confidence:
         text += (
-            f" With {pairs} pairs no sign-flip test can go below p = {smallest_sign_flip_p(pairs):.4g}; "
-            f"{pairs_needed(1 - study.confidence)} are needed to reach {1 - study.confidence:.2g}."
+            f" With {pairs} pairs no sign-flip test can go below p = {smallest_sign_flip_p(pairs):.4g};"
+            f" {pairs_needed(1 - study.confidence)} are needed to reach {1 - study.confidence:.2g}."
         )
     return text

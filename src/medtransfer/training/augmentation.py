@@ -31,9 +31,7 @@ def augment(
         images = images * _factors(len(images), settings.brightness, generator).to(images)
     if settings.contrast:
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = mean + (images - mean) * _factors(
-            len(images), settings.contrast, generator
-        ).to(images)
+        images = mean + (images - mean) * _factors(len(images), settings.contrast, generator).to(images)
     return images.clamp(0, 1) if settings.brightness or settings.contrast else images
 
 

@@ -21,9 +21,7 @@ POLL_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def leased_device(
-    wanted: str, jobs_per_gpu: int = 1, folder: Path | None = None
-) -> Iterator[str]:
+def leased_device(wanted: str, jobs_per_gpu: int = 1, folder: Path | None = None) -> Iterator[str]:
     """Hold a device for the duration of a block; sets ``CUDA_VISIBLE_DEVICES``.
 
     Waits while all slots are taken. Under Slurm, which binds devices itself, nothing is locked.

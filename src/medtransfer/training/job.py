@@ -45,6 +45,21 @@ HISTORY = Schema(
 
 
 @dataclass(frozen=True)
+class Store:
+    """A pixel store and a split of it: N images in the same order.
+
+    Attributes:
+        images: uint8, N x H x W x C, usually a memory map.
+        samples: a table of schema SAMPLES.
+        split: a table of schema SPLIT.
+    """
+
+    images: np.ndarray
+    samples: pd.DataFrame
+    split: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class RunResult:
     """The four things that a run stores."""
 
@@ -56,9 +71,7 @@ class RunResult:
 
 def train_run(
     specification: Specification,
-    images: np.ndarray,
-    samples: pd.DataFrame,
-    split: pd.DataFrame,
+    store: Store,
     subset: str,
     source: StateDict,
     device: str,
@@ -67,8 +80,7 @@ def train_run(
 
     Args:
         specification: what decides the run's result.
-        images: the store's memory map, uint8, N x H x W x C.
-        samples, split: its tables, N rows in the same order.
+        store: the images with their labels and parts.
         subset: which training images.
         source: pre-trained weights, empty for a random start.
         device: ``cpu`` or ``cuda``.
@@ -77,17 +89,17 @@ def train_run(
         DataError, ConfigError: tables, weights and specification don't fit together.
         TrainingError: the loss is no longer finite.
     """
-    rows = {"train": training_subset(split, subset)}
+    rows = {"train": training_subset(store.split, subset)}
     for part in ("validation", "test", "external"):
-        chosen = np.flatnonzero((split["part"] == part).to_numpy())
+        chosen = np.flatnonzero((store.split["part"] == part).to_numpy())
         if len(chosen):
             rows[part] = chosen
-    labels = label_array(samples, specification.outputs, specification.task)
-    parts = cut_parts(images, labels, rows)
+    labels = label_array(store.samples, specification.outputs, specification.task)
+    parts = cut_parts(store.images, labels, rows)
     outcome = train(specification, parts, source, torch.device(device))
     return RunResult(
         outcome.weights,
-        predictions_table(samples, rows, outcome, specification.outputs),
+        predictions_table(store.samples, rows, outcome, specification.outputs),
         history_table(outcome),
         run_facts(specification, outcome, {name: len(r) for name, r in rows.items()}, device),
     )
@@ -139,7 +151,7 @@ def predictions_table(
     for part, logits in outcome.logits.items():
         chosen = samples.iloc[rows[part]]
         table = chosen[["image_id", "patient"]].assign(part=part)
-        table = table.join(chosen[[c for c in chosen if c.startswith("label")]])
+        table = table.join(chosen[[c for c in chosen if str(c).startswith("label")]])
         scores = pd.DataFrame(logits, columns=[f"logit_{o}" for o in outputs], index=chosen.index)
         tables.append(table.join(scores))
     return pd.concat(tables, ignore_index=True)

@@ -18,9 +18,7 @@ def build_optimizer(network: nn.Module, recipe: RecipeSettings) -> torch.optim.O
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True
-        )
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True)
     optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     return optimizers[recipe.optimizer](groups, lr=recipe.learning_rate, fused=True)
 

@@ -89,7 +89,7 @@ def train(
         TrainingError: the loss is no longer finite.
     """
     network = starting_network(specification, parts["train"], source)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
     parts = {name: _on_device(part, device) for name, part in parts.items()}
     started = time.perf_counter()
     outcome = _fit(network, specification, parts)
@@ -106,9 +106,7 @@ def train(
     return outcome
 
 
-def starting_network(
-    specification: Specification, images: Part, source: StateDict
-) -> nn.Module:
+def starting_network(specification: Specification, images: Part, source: StateDict) -> nn.Module:
     """The network at step 0, a pure function of model, init, source weights and seed."""
     _, _, size, channels = images.pixels.shape
     network = build_network(
@@ -167,10 +165,10 @@ def _fit(network: nn.Module, specification: Specification, parts: dict[str, Part
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Endless epochs of shuffled rows; an incomplete last batch is dropped, unless it is the only one."""
+    """Endless epochs of shuffled rows; an incomplete last batch is dropped unless alone."""
     while True:
         order = torch.randperm(count, generator=generator)
-        whole = [batch for batch in order.split(size) if len(batch) == min(size, count)]
+        whole = [batch for batch in torch.split(order, size) if len(batch) == min(size, count)]
         yield from whole
 
 
@@ -190,7 +188,7 @@ def _step(
     logits = _logits(network, images, specification)
     loss = loss_of(logits, labels, specification.task)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     if specification.recipe.gradient_clip is not None:
         nn.utils.clip_grad_norm_(network.parameters(), specification.recipe.gradient_clip)
     optimizer.step()
@@ -213,8 +211,11 @@ def loss_of(logits: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Ten
 def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
     mean = float(torch.stack(losses).mean())
     if not np.isfinite(mean):
-        first = step - len(losses) + 1 + next(
-            i for i, loss in enumerate(losses) if not bool(torch.isfinite(loss))
+        first = (
+            step
+            - len(losses)
+            + 1
+            + next(i for i, loss in enumerate(losses) if not bool(torch.isfinite(loss)))
         )
         raise TrainingError(
             f"the training loss is not finite from step {first} on; a lower learning rate or a "
@@ -223,12 +224,11 @@ def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
     return mean
 
 
-def _logits(
-    network: nn.Module, images: torch.Tensor, specification: Specification
-) -> torch.Tensor:
+def _logits(network: nn.Module, images: torch.Tensor, specification: Specification) -> torch.Tensor:
     """Logits, float32, N x K, of images in [0, 1], N x C x H x W."""
     with autocast(specification.recipe.precision, images.device):
-        return network(_normalised(images, specification)).float()
+        logits: torch.Tensor = network(_normalised(images, specification))
+        return logits.float()
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
@@ -273,12 +273,11 @@ def validate(
 
 
 @torch.no_grad()
-def predict(
-    network: nn.Module, pixels: torch.Tensor, specification: Specification
-) -> np.ndarray:
+def predict(network: nn.Module, pixels: torch.Tensor, specification: Specification) -> np.ndarray:
     """Logits in evaluation mode, float32, N x K, of uint8 pixels, N x H x W x C."""
     network.eval()
     batches = [
-        _logits(network, to_floats(batch), specification) for batch in pixels.split(EVALUATION_BATCH)
+        _logits(network, to_floats(batch), specification)
+        for batch in torch.split(pixels, EVALUATION_BATCH)
     ]
     return torch.cat(batches).cpu().numpy()

@@ -102,7 +102,7 @@ def _lungs(x: np.ndarray, y: np.ndarray, size: float, anatomy: np.random.Generat
         radii = (0.31 * size, 0.66 * size + anatomy.normal(0, 0.03))
         lungs = np.maximum(lungs, ellipse(x, y, center, radii, -0.12 * side, 0.06))
     diaphragm = y - 0.52 - 0.12 * (np.abs(x) - 0.45) ** 2 - anatomy.normal(0, 0.03)
-    return lungs * soft_step(diaphragm, 0.04)
+    return np.asarray(lungs * soft_step(diaphragm, 0.04))
 
 
 def _bones(x: np.ndarray, y: np.ndarray, anatomy: np.random.Generator) -> np.ndarray:
@@ -144,7 +144,7 @@ def _opacity(
         shift = generator.normal(0, radius * 0.5, size=2)
         place = (center[0] + shift[0], center[1] + shift[1])
         shape += blob(x, y, place, radius * generator.uniform(0.6, 1.0))
-    return shape / shape.max() * (0.25 + 0.75 * lungs)
+    return np.asarray(shape / shape.max() * (0.25 + 0.75 * lungs))
 
 
 def expose(image: np.ndarray, site: str, generator: np.random.Generator) -> np.ndarray:

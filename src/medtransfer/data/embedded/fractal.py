@@ -46,14 +46,12 @@ def draw_system(generator: np.random.Generator) -> np.ndarray:
     while True:
         maps = generator.uniform(-1.0, 1.0, size=(generator.integers(2, 8), 6))
         points = _orbits(maps[None], generator)
-        if np.isfinite(points).all() and np.abs(points).max() < 1e3:
-            if _cells(points)[0].mean() >= SMALLEST_FILLING:
-                return maps
+        stable = np.isfinite(points).all() and np.abs(points).max() < 1e3
+        if stable and _cells(points)[0].mean() >= SMALLEST_FILLING:
+            return maps
 
 
-def draw_instances(
-    maps: np.ndarray, instances: int, generator: np.random.Generator
-) -> np.ndarray:
+def draw_instances(maps: np.ndarray, instances: int, generator: np.random.Generator) -> np.ndarray:
     """Variations of one system, uint8, instances x 64 x 64 x 3."""
     varied = np.repeat(maps[None], instances, axis=0)
     parameter = generator.integers(0, 6, size=instances)
@@ -100,7 +98,7 @@ def _cells(points: np.ndarray) -> np.ndarray:
 
 def _paint(cells: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Stamp a random 3 x 3 patch on each cell, in a random colour, turned and flipped."""
-    turned = np.rot90(cells, generator.integers(4))
+    turned = np.rot90(cells, int(generator.integers(4)))
     turned = turned[:, ::-1] if generator.random() < 0.5 else turned
     patch = generator.random((3, 3)) < 0.5
     patch[1, 1] = True

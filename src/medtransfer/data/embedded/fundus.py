@@ -66,29 +66,30 @@ def draw_fundus(grade: int, generator: np.random.Generator) -> np.ndarray:
     return np.rint(image * 255).astype(np.uint8)
 
 
-def _vessels(
-    disc: tuple[float, float], side: float, generator: np.random.Generator
-) -> np.ndarray:
+def _vessels(disc: tuple[float, float], side: float, generator: np.random.Generator) -> np.ndarray:
     """Four arcades with branches, walked from the optic disc; opacity in [0, 1]."""
     canvas = np.zeros((SIDE, SIDE))
     for turn in (-1.0, 1.0):
         for spread in (0.5, 1.1):
             heading = np.pi * (side > 0) + turn * spread * side
             start = np.array(disc)
-            _walk(canvas, start, heading, -turn * side * 0.045, 60, 1.0, generator)
+            _walk(canvas, start, (heading, -turn * side * 0.045), 60, 1.0, generator)
     return np.clip(gaussian_filter(canvas, 0.7) * 1.6, 0, 1)
 
 
 def _walk(
     canvas: np.ndarray,
     point: np.ndarray,
-    heading: float,
-    bend: float,
+    direction: tuple[float, float],
     steps: int,
     strength: float,
     generator: np.random.Generator,
 ) -> None:
-    """Draw one vessel onto ``canvas`` in place, with thinner branches leaving it."""
+    """Draw one vessel onto ``canvas`` in place, with thinner branches leaving it.
+
+    ``direction`` is the heading in radians and how much it bends with each step.
+    """
+    heading, bend = direction
     for step in range(steps):
         heading += bend * 0.6 + generator.normal(0, 0.08)
         point = point + 0.025 * np.array([np.cos(heading), np.sin(heading)])
@@ -98,7 +99,7 @@ def _walk(
         canvas[row, column] = max(canvas[row, column], strength)
         if strength > 0.5 and step > 5 and generator.random() < 0.06:
             turn = generator.choice([-0.7, 0.7])
-            _walk(canvas, point, heading + turn, bend, steps // 2, strength * 0.6, generator)
+            _walk(canvas, point, (heading + turn, bend), steps // 2, strength * 0.6, generator)
 
 
 def _add_lesions(
@@ -130,7 +131,7 @@ def _add_lesions(
         tuft = np.zeros((SIDE, SIDE))
         for _ in range(6):
             start = np.array(disc) + generator.normal(0, 0.06, size=2)
-            _walk(tuft, start, generator.uniform(0, 2 * np.pi), 0.15, 9, 0.5, generator)
+            _walk(tuft, start, (generator.uniform(0, 2 * np.pi), 0.15), 9, 0.5, generator)
         image = image * (1 - 0.7 * gaussian_filter(tuft, 0.5)[..., None] * RED_LOSS)
     return image
 

@@ -1,0 +1,123 @@
+"""The functions that rules look their inputs and parameters up with.
+
+REQUIRED: rules/common.smk. PROVIDES: paths and arguments as functions of wildcards.
+"""
+
+import json
+
+from medtransfer.config.runs import pretraining_run
+
+
+def code(script, *modules):
+    """The fingerprint of a script's code: what it does, whatever its comments and its age."""
+    return code_fingerprint(
+        BASE / "workflow" / "scripts" / script, BASE / "src", modules
+    )
+
+
+def dataset_settings(*keys):
+    """A params function: the named settings of the wildcard's data set, as an argument."""
+    return lambda wildcards: as_argument(CONFIG.datasets[wildcards.dataset], keys)
+
+
+def manifest_path(wildcards):
+    """Where the data set's manifest is: the user's, or that of its generator."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    return dataset.manifest or f"resources/datasets/{wildcards.dataset}/manifest.csv"
+
+
+def run_weights(wildcards):
+    """The weights that a run starts from, as input; none for a random start.
+
+    Their content is watched through the small sidecar, which holds their checksum.
+    """
+    source = parse_init(wildcards.init).source
+    return [] if source is None else [ancient(_weights(source, wildcards.model))]
+
+
+def run_weights_sidecar(wildcards):
+    """The sidecar of the weights that a run starts from."""
+    return [
+        path.removesuffix(".safetensors") + ".json" for path in run_weights(wildcards)
+    ]
+
+
+def _weights(source, model):
+    return f"resources/weights/{source}/{model}.safetensors"
+
+
+def weights_flag(wildcards):
+    """`--weights <file>` for a run that starts from weights, else nothing."""
+    source = parse_init(wildcards.init).source
+    return (
+        ""
+        if source is None
+        else f"--weights {shlex.quote(_weights(source, wildcards.model))}"
+    )
+
+
+def run_file(run, name):
+    """The path of one of a run's files."""
+    return f"results/runs/{run.path}/{name}"
+
+
+def dataset_runs(study, dataset):
+    """The runs of a study on one data set."""
+    return [run for run in study_runs(CONFIG.studies[study]) if run.dataset == dataset]
+
+
+def study_datasets(study):
+    """The data sets of a study, in its order."""
+    return list(dict.fromkeys(run.dataset for run in study_runs(CONFIG.studies[study])))
+
+
+def study_figures():
+    """All figures that the studies ask for, as PDF and PNG."""
+    return [
+        f"results/figures/{name}/{figure}.{suffix}"
+        for name, study in CONFIG.studies.items()
+        for figure in study.figures
+        for suffix in ("pdf", "png")
+    ]
+
+
+def source_run(wildcards, name):
+    """A file of the run that trains a source's weights."""
+    source = CONFIG.sources[wildcards.trained_source]
+    return run_file(pretraining_run(source, wildcards.model), name)
+
+
+def run_files(wildcards):
+    """What evaluation reads of a study's runs on one data set."""
+    return [
+        run_file(run, name)
+        for run in dataset_runs(wildcards.study, wildcards.dataset)
+        for name in ("predictions.parquet", "history.parquet", "run.json")
+    ]
+
+
+def dataset_tables(kind):
+    """An input function: one table of this kind for each data set of the study."""
+    return lambda wildcards: [
+        f"results/evaluation/{wildcards.study}/{dataset}.{kind}.parquet"
+        for dataset in study_datasets(wildcards.study)
+    ]
+
+
+def table_flags(wildcards, input):
+    """The inputs of a figure as `--table name=path,...` flags."""
+    tables = {name: getattr(input, name) for name in input.keys()}
+    joined = {n: p if isinstance(p, str) else ",".join(p) for n, p in tables.items()}
+    return " ".join(f"--table {shlex.quote(f'{n}={p}')}" for n, p in joined.items())
+
+
+# figure -> the tables it reads, by the names that its module uses
+FIGURES = {
+    "metrics": {
+        "metrics": dataset_tables("metrics"),
+        "summary": "results/statistics/{study}/summary.parquet",
+    },
+    "gains": {"gains": "results/statistics/{study}/gains.parquet"},
+    "validation_curves": {"curves": dataset_tables("curves")},
+    "external": {"summary": "results/statistics/{study}/summary.parquet"},
+}
