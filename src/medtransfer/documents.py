@@ -84,8 +84,8 @@ def default_configuration() -> str:
     """The default configuration as YAML, each key with its description."""
     lines = [
         "# yaml-language-server: $schema=schemas/study.json",
-        "# The default configuration: the embedded study. Copy it to config/studies/ for your own and run",
-        "# `snakemake all --configfile config/studies/<name>.yaml --cores 8`.",
+        "# The default configuration: the embedded study. Copy it to config/studies/ for your own,",
+        "# then run `snakemake all --configfile config/studies/<name>.yaml --cores 8`.",
         f"# {GENERATED}",
         "",
         *_settings_lines(DEFAULT, 0),

@@ -53,13 +53,17 @@ class Schema:
 
 def _is_kind(column: pd.Series, kind: str) -> bool:
     if kind == "text":
-        return all(value is None or isinstance(value, str) or value != value for value in column)
+        return all(isinstance(value, str) or pd.isna(value) for value in column)
     checks = {
         "integer": pd.api.types.is_integer_dtype,
-        "number": pd.api.types.is_numeric_dtype,
+        "number": _is_number,
         "truth": pd.api.types.is_bool_dtype,
     }
     return bool(checks[kind](column))
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def write_table(table: pd.DataFrame, schema: Schema, path: Path) -> None:

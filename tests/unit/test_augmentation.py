@@ -28,7 +28,7 @@ def batch(count: int = 4, channels: int = 3, side: int = 8, seed: int = 1) -> to
 def largest_draws(monkeypatch):
     """Every uniform draw takes its upper bound."""
     monkeypatch.setattr(
-        augmentation, "_uniform", lambda count, bound, generator: torch.full((count,), float(bound))
+        augmentation, "_uniform", lambda count, bound, _generator: torch.full((count,), float(bound))
     )
 
 
@@ -38,7 +38,7 @@ def smallest_draws(monkeypatch):
     monkeypatch.setattr(
         augmentation,
         "_uniform",
-        lambda count, bound, generator: torch.full((count,), -float(bound)),
+        lambda count, bound, _generator: torch.full((count,), -float(bound)),
     )
 
 
@@ -76,19 +76,22 @@ def test_a_flip_of_probability_one_half_flips_about_half_of_the_images():
 
 
 @pytest.mark.parametrize("side", [7, 8])
-def test_the_largest_turn_of_90_degrees_is_a_quarter_turn(largest_draws, side):
+@pytest.mark.usefixtures("largest_draws")
+def test_the_largest_turn_of_90_degrees_is_a_quarter_turn(side):
     images = batch(side=side)
     turned = augment(images, AugmentationSettings(rotate=90), seeded())
     torch.testing.assert_close(turned, torch.rot90(images, 1, (2, 3)), rtol=0, atol=1e-5)
 
 
-def test_the_smallest_turn_of_90_degrees_is_a_quarter_turn_the_other_way(smallest_draws):
+@pytest.mark.usefixtures("smallest_draws")
+def test_the_smallest_turn_of_90_degrees_is_a_quarter_turn_the_other_way():
     images = batch()
     turned = augment(images, AugmentationSettings(rotate=90), seeded())
     torch.testing.assert_close(turned, torch.rot90(images, -1, (2, 3)), rtol=0, atol=1e-5)
 
 
-def test_a_flip_happens_before_the_turn_of_the_coordinates(largest_draws):
+@pytest.mark.usefixtures("largest_draws")
+def test_a_flip_happens_before_the_turn_of_the_coordinates():
     images = batch()
     settings = AugmentationSettings(rotate=90, flip_horizontal=1.0)
     result = augment(images, settings, seeded())
@@ -97,7 +100,8 @@ def test_a_flip_happens_before_the_turn_of_the_coordinates(largest_draws):
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
 
 
-def test_a_shift_of_half_a_side_leaves_half_of_the_picture_black(largest_draws):
+@pytest.mark.usefixtures("largest_draws")
+def test_a_shift_of_half_a_side_leaves_half_of_the_picture_black():
     images = batch(side=8) * 0.5 + 0.5
     shifted = augment(images, AugmentationSettings(translate=0.5), seeded())
     expected = torch.zeros_like(images)
@@ -105,7 +109,8 @@ def test_a_shift_of_half_a_side_leaves_half_of_the_picture_black(largest_draws):
     torch.testing.assert_close(shifted, expected, rtol=0, atol=1e-5)
 
 
-def test_the_largest_scale_enlarges_the_centre(largest_draws):
+@pytest.mark.usefixtures("largest_draws")
+def test_the_largest_scale_enlarges_the_centre():
     # a scale of 0.5 makes the picture 1.5 times as large: pixels at ±1.5 of 12 come to ±2.25
     images = torch.zeros(1, 1, 12, 12)
     images[:, :, 3:9, 3:9] = 1.0
@@ -114,7 +119,8 @@ def test_the_largest_scale_enlarges_the_centre(largest_draws):
     assert covered == pytest.approx(6 * 1.5, abs=0.15)
 
 
-def test_the_smallest_scale_shrinks_and_surrounds_with_black(smallest_draws):
+@pytest.mark.usefixtures("smallest_draws")
+def test_the_smallest_scale_shrinks_and_surrounds_with_black():
     images = torch.ones(1, 1, 12, 12)
     shrunk = augment(images, AugmentationSettings(scale=0.5), seeded())
     expected = torch.zeros(12, 12)
@@ -122,7 +128,8 @@ def test_the_smallest_scale_shrinks_and_surrounds_with_black(smallest_draws):
     torch.testing.assert_close(shrunk[0, 0], expected, rtol=0, atol=1e-5)
 
 
-def test_a_turn_by_45_degrees_fills_the_corners_with_black(largest_draws):
+@pytest.mark.usefixtures("largest_draws")
+def test_a_turn_by_45_degrees_fills_the_corners_with_black():
     turned = augment(torch.ones(1, 3, 9, 9), AugmentationSettings(rotate=45), seeded())
     corners = turned[0, :, [0, 0, 8, 8], [0, 8, 0, 8]]
     assert torch.equal(corners, torch.zeros(3, 4))

@@ -428,7 +428,7 @@ def test_other_subsets_are_refused(name):
 
 
 def test_a_subset_larger_than_the_data_is_refused():
-    with pytest.raises(ConfigError, match="subset 'n201' of 200 training images; .* at most n200"):
+    with pytest.raises(ConfigError, match=r"subset 'n201' of 200 training images; .* at most n200"):
         subset_size("n201", 200)
 
 

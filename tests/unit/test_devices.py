@@ -139,7 +139,8 @@ def test_under_slurm_the_devices_stay_as_they_are_and_nothing_is_locked(start, t
     assert not (tmp_path / "locks").exists()
 
 
-def test_the_lease_ends_with_its_block(gpus, tmp_path, start):
+@pytest.mark.usefixtures("gpus")
+def test_the_lease_ends_with_its_block(tmp_path, start):
     with leased_device("cuda", 1, tmp_path / "locks") as device:
         assert device == "cuda"
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
@@ -157,7 +158,8 @@ def test_the_lease_ends_when_its_block_fails(monkeypatch, tmp_path, start):
     assert waiting.device() == "cuda 0"
 
 
-def test_cuda_without_a_device_is_an_error_that_says_what_to_do(no_gpus):
+@pytest.mark.usefixtures("no_gpus")
+def test_cuda_without_a_device_is_an_error_that_says_what_to_do():
     message = r"no GPU is visible.*'cpu' or 'auto' .*hardware\.device.*CUDA_VISIBLE_DEVICES"
     with pytest.raises(DeviceError, match=message), leased_device("cuda"):
         pass
@@ -171,26 +173,30 @@ def test_hidden_devices_are_not_there(monkeypatch, hidden):
         pass
 
 
-def test_auto_is_the_cpu_where_there_is_no_device(no_gpus, tmp_path):
+@pytest.mark.usefixtures("no_gpus")
+def test_auto_is_the_cpu_where_there_is_no_device(tmp_path):
     with leased_device("auto", folder=tmp_path / "locks") as device:
         assert device == "cpu"
     assert not (tmp_path / "locks").exists()
 
 
-def test_auto_takes_a_device_where_there_is_one(gpus, tmp_path):
+@pytest.mark.usefixtures("gpus")
+def test_auto_takes_a_device_where_there_is_one(tmp_path):
     with leased_device("auto", folder=tmp_path / "locks") as device:
         assert device == "cuda"
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
 
 
-def test_the_cpu_takes_no_device_although_there_are_some(gpus, tmp_path):
+@pytest.mark.usefixtures("gpus")
+def test_the_cpu_takes_no_device_although_there_are_some(tmp_path):
     with leased_device("cpu", folder=tmp_path / "locks") as device:
         assert device == "cpu"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
     assert not (tmp_path / "locks").exists()
 
 
-def test_the_devices_of_the_machine_are_those_that_nvidia_smi_lists(no_gpus, tmp_path):
+@pytest.mark.usefixtures("no_gpus")
+def test_the_devices_of_the_machine_are_those_that_nvidia_smi_lists(tmp_path):
     listing = tmp_path / "nvidia-smi"
     listing.write_text(
         textwrap.dedent("""\
@@ -205,7 +211,8 @@ def test_the_devices_of_the_machine_are_those_that_nvidia_smi_lists(no_gpus, tmp
     assert visible_devices() == ["0", "1"]
 
 
-def test_a_broken_driver_means_no_devices(no_gpus, tmp_path):
+@pytest.mark.usefixtures("no_gpus")
+def test_a_broken_driver_means_no_devices(tmp_path):
     listing = tmp_path / "nvidia-smi"
     listing.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
     listing.chmod(0o755)

@@ -164,7 +164,7 @@ def test_a_file_that_is_no_image_is_refused(content, name, message):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
 def test_a_picture_that_breaks_off_raises(kind):
     content = encoded(noise(64, 64), kind)
-    with pytest.raises((OSError, SyntaxError, ValueError), match="truncated|broken|not enough"):
+    with pytest.raises((OSError, SyntaxError, ValueError), match=r"truncated|broken|not enough"):
         decode_image(content[: len(content) // 2], f"x.{kind.lower()}")
     assert decode_image(content, "x").shape == (64, 64)
 
@@ -288,9 +288,7 @@ def test_each_colour_is_resized_by_itself():
 
 def test_values_are_rounded_and_clipped():
     image = np.array([[-3.0, 0.4, 0.6, 254.6], [300.0, 254.4, 1.5, 2.5]] * 2)
-    np.testing.assert_array_equal(
-        square(image, 4)[:2, :, 0], [[0, 0, 1, 255], [255, 254, 2, 2]]
-    )
+    np.testing.assert_array_equal(square(image, 4)[:2, :, 0], [[0, 0, 1, 255], [255, 254, 2, 2]])
 
 
 def test_the_image_is_not_changed():

@@ -35,9 +35,7 @@ def trained_weights(network: nn.Module, seed: int = 99) -> Weights:
     for name, tensor in network.state_dict().items():
         mean, spread = (0.5 + torch.rand(2, generator=generator)).tolist()
         noise = torch.randn(tensor.shape, generator=generator)
-        state[name] = (
-            (mean + 0.3 * spread * noise).abs() if tensor.is_floating_point() else tensor + 7
-        )
+        state[name] = (mean + 0.3 * spread * noise).abs() if tensor.is_floating_point() else tensor + 7
     return state
 
 

@@ -86,8 +86,8 @@ def test_parquet_and_csv_of_the_same_table_give_the_same(tmp_path):
     columns = {"number": [0, 3, 1, 0], "person": [12, 13, 12, 14], "hospital": [1, 2, 1, 1]}
     one = read_manifest(saved(tmp_path, "csv", **columns), settings(**EVERYTHING))
     two = read_manifest(saved(tmp_path, "parquet", **columns), settings(**EVERYTHING))
-    assert one.astype(object).where(one.notna(), None).equals(
-        two.astype(object).where(two.notna(), None)
+    assert (
+        one.astype(object).where(one.notna(), None).equals(two.astype(object).where(two.notna(), None))
     )
     assert one["patient"].tolist() == ["12", "13", "12", "14"]
 
@@ -207,9 +207,7 @@ def test_leading_zeros_of_identifiers_survive(tmp_path):
 
 @pytest.mark.parametrize("word", ["NA", "None", "nan", "null"])
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_words_that_look_like_nothing_are_text_and_only_empty_cells_are_empty(
-    tmp_path, suffix, word
-):
+def test_words_that_look_like_nothing_are_text_and_only_empty_cells_are_empty(tmp_path, suffix, word):
     columns = {"finding": [word, "mild", None, word], "hospital": [word, "B", None, "B"]}
     path = saved(tmp_path, suffix, **columns)
     table = read_manifest(path, settings(classes=[word, "mild"], site="hospital"))

@@ -152,9 +152,7 @@ def test_the_logit_of_an_unknown_label_has_no_influence():
 
 def test_kappa_counts_grades_that_never_occur_as_distances():
     labels, decided = np.array([0, 0, 4, 4, 2]), np.array([0, 4, 4, 4, 0])
-    expected = reference.cohen_kappa_score(
-        labels, decided, weights="quadratic", labels=[0, 1, 2, 3, 4]
-    )
+    expected = reference.cohen_kappa_score(labels, decided, weights="quadratic", labels=[0, 1, 2, 3, 4])
     assert quadratic_kappa(labels, decided, 5) == pytest.approx(expected, abs=1e-12)
 
 
@@ -177,6 +175,13 @@ def test_auroc_of_a_single_class_is_undefined(present):
 
 def test_average_precision_without_positives_is_undefined():
     assert math.isnan(average_precision(np.zeros(3), np.arange(3.0)))
+
+
+def test_scores_that_are_not_numbers_have_no_auroc():
+    # as after a diverged training; ranked like numbers, they would give some value
+    scores = np.array([0.1, math.nan, 0.3, math.nan])
+    assert math.isnan(auroc(np.array([0, 1, 0, 1]), scores))
+    assert math.isnan(auroc(np.array([0, 1, 0, 1]), np.full(4, math.nan)))
 
 
 def test_a_class_without_images_is_left_out_of_the_macro_average_and_counted():

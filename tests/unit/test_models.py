@@ -28,6 +28,12 @@ def cbr(**arguments: object) -> ModelSettings:
     return ModelSettings("cbr", arguments)
 
 
+def family_member(channels: tuple[int, ...], kernel: int) -> CBR:
+    """A published network for colour images and five classes, without memory for its weights."""
+    with torch.device("meta"):
+        return CBR(channels=channels, kernel_size=kernel, pools=4, in_chans=3, num_classes=5)
+
+
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
@@ -36,7 +42,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 @pytest.mark.parametrize("name", FAMILY)
 def test_convolutions_after_the_first_and_a_5_class_head_have_the_reported_parameters(name):
     channels, kernel, reported = FAMILY[name]
-    network = CBR(channels=channels, kernel_size=kernel, pools=4, num_classes=5)
+    network = family_member(channels, kernel)
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     heads = [m for m in network.modules() if isinstance(m, nn.Linear)]
     assert len(convolutions) == len(channels)
@@ -48,7 +54,7 @@ def test_convolutions_after_the_first_and_a_5_class_head_have_the_reported_param
 @pytest.mark.parametrize("name", FAMILY)
 def test_all_parameters_are_convolutions_without_bias_two_per_norm_channel_and_the_head(name):
     channels, kernel, reported = FAMILY[name]
-    network = CBR(channels=channels, kernel_size=kernel, pools=4, num_classes=5, in_chans=3)
+    network = family_member(channels, kernel)
     first_convolution = 3 * channels[0] * kernel * kernel
     norms, head_bias = 2 * sum(channels), 5
     total = sum(p.numel() for p in network.parameters())
@@ -97,7 +103,7 @@ def test_a_cbr_gives_one_row_of_logits_an_image_for_grey_and_colour(channels, ou
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("architecture", "size"),
-    [("test_resnet", 64), ("test_efficientnet", 48), ("test_vit", 64), ("test_vit", 160)],
+    [("test_resnet", 64), ("test_vit", 64), ("test_vit", 160)],
 )
 def test_timm_networks_take_grey_and_colour_at_any_image_size(architecture, size, channels):
     network = build_network(ModelSettings(architecture), channels, 4, size, seed=0).eval()

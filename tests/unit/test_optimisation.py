@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -141,5 +142,5 @@ def test_the_rate_never_leaves_zero_to_peak_and_never_rises_again(warmup):
     assert all(0 < value <= 1 for value in found)
     first, last = found.index(1.0), len(found) - 1 - found[::-1].index(1.0)
     assert last - first <= 1  # the end of the warm-up and the start of the cosine
-    assert all(a < b for a, b in zip(found[:first], found[1 : first + 1], strict=True))
-    assert all(a > b for a, b in zip(found[last:-1], found[last + 1 :], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(found[: first + 1]))
+    assert all(a > b for a, b in itertools.pairwise(found[last:]))

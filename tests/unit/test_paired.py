@@ -11,15 +11,14 @@ from scipy import stats
 
 from medtransfer.statistics.paired import (
     nadeau_bengio,
-    pairs_needed,
     paired_t,
+    pairs_needed,
     sign_flip,
     smallest_sign_flip_p,
 )
 
 SAMPLES = [
-    np.random.default_rng(seed).normal(0.3, 1.0, count)
-    for seed, count in enumerate((2, 3, 5, 8, 12))
+    np.random.default_rng(seed).normal(0.3, 1.0, count) for seed, count in enumerate((2, 3, 5, 8, 12))
 ]
 
 

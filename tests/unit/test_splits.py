@@ -121,12 +121,12 @@ def test_shares_of_patients_are_as_set_within_each_class(shares, seed):
 @pytest.mark.parametrize("split", CV)
 def test_folds_are_balanced_over_classes_and_share_out_validation(split):
     samples = stored()
-    table = make_split(samples, settings(splits={"validation": 0.25}), split)
+    table = make_split(samples, settings(splits={"validation": 0.4}), split)
     patients = samples.assign(part=table["part"]).drop_duplicates("patient")
     for label, size in ((0, 140), (1, 60)):
         counts = patients[patients["label"] == label]["part"].value_counts()
         assert abs(counts["test"] - size / 5) <= 1
-        assert abs(counts["validation"] - 0.25 * (size - counts["test"])) <= 1
+        assert abs(counts["validation"] - 0.4 * (size - counts["test"])) <= 1
 
 
 @pytest.mark.parametrize("folds", [2, 3, 5])
@@ -190,7 +190,9 @@ def test_an_external_site_may_be_a_number():
 
 
 def test_an_external_site_without_images_is_refused():
-    with pytest.raises(DataError, match=r"external_sites \['C'\] select no image"):
+    with pytest.raises(
+        DataError, match=r"external_sites names 'C'; the stored images have \['A', 'B'\]"
+    ):
         make_split(stored(), settings(site="s", external_sites=["C"]), "holdout")
 
 
@@ -261,7 +263,7 @@ def test_a_label_without_a_positive_is_named():
 
 
 def test_too_few_patients_for_every_part_is_an_error():
-    with pytest.raises(DataError, match="split holdout: no .* image of class"):
+    with pytest.raises(DataError, match=r"split holdout: no .* image of class"):
         make_split(stored(patients=2, positive=0.5), settings(), "holdout")
 
 

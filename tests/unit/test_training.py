@@ -19,7 +19,14 @@ from medtransfer.config.recipe import AugmentationSettings, RecipeSettings
 from medtransfer.errors import DataError, TrainingError
 from medtransfer.models.build import build_network
 from medtransfer.training import run as training
-from medtransfer.training.job import HISTORY, PREDICTIONS, cut_parts, label_array, train_run
+from medtransfer.training.job import (
+    HISTORY,
+    PREDICTIONS,
+    Store,
+    cut_parts,
+    label_array,
+    train_run,
+)
 from medtransfer.training.run import (
     Outcome,
     Part,
@@ -105,8 +112,7 @@ def one_vs_rest_auroc(task: str, labels: np.ndarray, logits: np.ndarray) -> floa
         logits = torch.from_numpy(logits).softmax(1).numpy()
     known = ~np.isnan(targets)
     return min(
-        roc_auc_score(targets[known[:, k], k], logits[known[:, k], k])
-        for k in range(targets.shape[1])
+        roc_auc_score(targets[known[:, k], k], logits[known[:, k], k]) for k in range(targets.shape[1])
     )
 
 
@@ -188,6 +194,24 @@ def test_batch_order_and_augmentation_do_not_depend_on_the_start(monkeypatch):
     assert not torch.equal(batches["random"][0], other[0])
 
 
+def test_a_seed_decides_the_augmentation_apart_from_the_order(monkeypatch):
+    same = Part(torch.full((16, SIDE, SIDE, 1), 100, dtype=torch.uint8), torch.arange(16) % 2)
+    parts = {"train": same, "validation": problem("binary")}
+    results: list[torch.Tensor] = []
+    augment = training.augment
+
+    def recording(*arguments):
+        results.append(augment(*arguments))
+        return results[-1]
+
+    monkeypatch.setattr(training, "augment", recording)
+    plan = specification("binary", steps=1, validations=1, augmentation=AUGMENTED)
+    for seed in (0, 0, 1):
+        train(replace(plan, seed=seed), parts, {}, CPU)
+    assert torch.equal(results[0], results[1])
+    assert not torch.allclose(results[0], results[2], atol=0.01)
+
+
 def test_batch_order_and_augmentation_do_not_depend_on_the_network(monkeypatch):
     plan = specification("binary", augmentation=AUGMENTED)
     wider = replace(plan, model=ModelSettings("cbr", {"channels": [5, 7, 9], "kernel_size": 3}))
@@ -208,6 +232,8 @@ def test_runs_that_differ_in_their_start_share_the_head_and_nothing_else():
     assert not torch.equal(random[stem], source[stem])
     assert torch.equal(random["head.weight"], transfer["head.weight"])
     assert torch.equal(random["head.weight"], stats["head.weight"])
+    other = starting_network(replace(plan, init="src-stats", seed=1), images, source).state_dict()
+    assert not torch.equal(other[stem], stats[stem])
 
 
 def test_a_start_from_a_source_needs_its_weights():
@@ -233,7 +259,7 @@ def test_the_weights_kept_are_those_of_the_best_validation(task, monkeypatch):
     best = int(np.argmax(values))  # the first of equals
     assert outcome.best_step == outcome.history[best]["step"]
     assert outcome.best_value == max(values)
-    assert 0 < best  # something was learned, so the test tells steps apart
+    assert best > 0  # something was learned, so the test tells steps apart
     assert np.array_equal(outcome.logits["validation"], seen[best])
     network = build_network(MODEL, 1, len(plan.outputs), SIDE, seed=12345)
     network.load_state_dict(outcome.weights)
@@ -358,6 +384,22 @@ def step_sizes(**changes: object) -> float:
         patch.setattr(training, "validate", recording)
         train(plan, parts, {}, CPU)
     return float((moved["end"] - start).norm())
+
+
+def test_every_step_has_the_rate_of_the_schedule(monkeypatch):
+    rates: list[float] = []
+    original = training.build_optimizer
+
+    def watched(*arguments):
+        optimizer = original(*arguments)
+        optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[1]["lr"]))
+        return optimizer
+
+    monkeypatch.setattr(training, "build_optimizer", watched)
+    plan = specification(steps=6, learning_rate=0.01, warmup=1 / 3)
+    train(plan, parts_of("binary"), {}, CPU)
+    cosine = [0.01 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
+    assert rates == pytest.approx([0.005, 0.01, *cosine])
 
 
 def test_the_gradient_clip_bounds_the_step():
@@ -493,15 +535,13 @@ def test_predicting_changes_no_weight_and_no_running_statistic():
     ("precision", "expected"),
     [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)],
 )
-def test_the_forward_pass_on_the_cpu_is_float32_unless_the_recipe_says_bfloat16(
-    precision, expected
-):
+def test_the_forward_pass_on_the_cpu_is_float32_unless_the_recipe_says_bfloat16(precision, expected):
     with training.autocast(precision, CPU):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == expected
 
 
-def store(tmp_path: Path, task: str) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
+def store_of(tmp_path: Path, task: str) -> Store:
     """A read-only pixel store with its tables; the parts are mixed over its rows."""
     whole = problem(task, count=60)
     np.save(tmp_path / "images.npy", whole.pixels.numpy())
@@ -521,46 +561,46 @@ def store(tmp_path: Path, task: str) -> tuple[np.ndarray, pd.DataFrame, pd.DataF
     split = pd.DataFrame({"image_id": samples["image_id"], "part": cycle * 10})
     train_rows = split["part"] == "train"
     split["training_rank"] = np.where(train_rows, train_rows.cumsum(), 0)
-    return images, samples, split
+    return Store(images, samples, split)
 
 
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
 def test_predictions_hold_the_rows_of_the_store_with_their_own_logits(tmp_path, task):
-    images, samples, split = store(tmp_path, task)
-    assert not images.flags.writeable
+    store = store_of(tmp_path, task)
+    assert not store.images.flags.writeable
     plan = specification(task)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # among them torch's, of arrays that can't be written
-        result = train_run(plan, images, samples, split, "full", {}, "cpu")
+        result = train_run(plan, store, "full", {}, "cpu")
     table = result.predictions
     PREDICTIONS.check(table)
     assert table["part"].value_counts().to_dict() == {"external": 10, "test": 10, "validation": 10}
     network = build_network(MODEL, 1, len(plan.outputs), SIDE, seed=0)
     network.load_state_dict(result.weights)
     network = network.to(memory_format=torch.channels_last)
-    expected = predict(network, torch.from_numpy(np.array(images)), plan)
+    expected = predict(network, torch.from_numpy(np.array(store.images)), plan)
     for _, row in table.iterrows():
         place = int(row["image_id"].removeprefix("image"))
-        assert row["patient"] == samples["patient"][place]
-        assert row["part"] == split["part"][place]
-        labels = [c for c in samples if c.startswith("label")]
+        assert row["patient"] == store.samples["patient"][place]
+        assert row["part"] == store.split["part"][place]
+        labels = [c for c in store.samples if c.startswith("label")]
         pd.testing.assert_series_equal(
-            row[labels].astype(float), samples.loc[place, labels].astype(float), check_names=False
+            row[labels].astype(float), store.samples.loc[place, labels].astype(float), check_names=False
         )
         logits = row[[f"logit_{name}" for name in plan.outputs]].to_numpy(dtype=float)
         np.testing.assert_allclose(logits, expected[place], rtol=0, atol=1e-5)
 
 
 def test_predictions_keep_the_order_of_the_store_within_each_part(tmp_path):
-    images, samples, split = store(tmp_path, "binary")
-    table = train_run(specification(), images, samples, split, "full", {}, "cpu").predictions
+    store = store_of(tmp_path, "binary")
+    table = train_run(specification(), store, "full", {}, "cpu").predictions
     for _, part in table.groupby("part"):
         places = part["image_id"].str.removeprefix("image").astype(int)
         assert places.is_monotonic_increasing
 
 
 def test_a_subset_trains_on_its_images_only(tmp_path, monkeypatch):
-    images, samples, split = store(tmp_path, "binary")
+    store = store_of(tmp_path, "binary")
     seen: dict[str, Part] = {}
     original = training.train
 
@@ -569,17 +609,17 @@ def test_a_subset_trains_on_its_images_only(tmp_path, monkeypatch):
         return original(plan, parts, source, device)
 
     monkeypatch.setattr("medtransfer.training.job.train", recording)
-    result = train_run(specification(), images, samples, split, "n10", {}, "cpu")
-    first = np.flatnonzero(split["part"] == "train")[:10]
-    assert np.array_equal(seen["train"].pixels.numpy(), images[first])
-    assert seen["train"].labels.tolist() == samples["label"][first].tolist()
+    result = train_run(specification(), store, "n10", {}, "cpu")
+    first = np.flatnonzero(store.split["part"] == "train")[:10]
+    assert np.array_equal(seen["train"].pixels.numpy(), store.images[first])
+    assert seen["train"].labels.tolist() == store.samples["label"][first].tolist()
     assert result.facts["training_images"] == 10
 
 
 def test_the_record_of_a_run_is_json_that_says_what_was_asked_and_what_came_out(tmp_path):
-    images, samples, split = store(tmp_path, "binary")
+    store = store_of(tmp_path, "binary")
     plan = specification(steps=4, learning_rate=0.02, seed=5)
-    result = train_run(plan, images, samples, split, "full", {}, "cpu")
+    result = train_run(plan, store, "full", {}, "cpu")
     facts = json.loads(json.dumps(result.facts))
     assert facts["task"] == "binary"
     assert facts["seed"] == 5
@@ -594,17 +634,17 @@ def test_the_record_of_a_run_is_json_that_says_what_was_asked_and_what_came_out(
 
 
 def test_the_history_table_has_its_declared_columns(tmp_path):
-    images, samples, split = store(tmp_path, "binary")
-    history = train_run(specification(), images, samples, split, "full", {}, "cpu").history
+    store = store_of(tmp_path, "binary")
+    history = train_run(specification(), store, "full", {}, "cpu").history
     HISTORY.check(history)
     assert history["step"].tolist() == [0, 2, 4, 6]
     assert history["epoch"].tolist() == pytest.approx([0, 16 / 30, 32 / 30, 48 / 30])
 
 
 def test_a_store_without_external_images_has_no_external_predictions(tmp_path):
-    images, samples, split = store(tmp_path, "binary")
-    split["part"] = split["part"].replace("external", "test")
-    table = train_run(specification(), images, samples, split, "full", {}, "cpu").predictions
+    store = store_of(tmp_path, "binary")
+    store.split["part"] = store.split["part"].replace("external", "test")
+    table = train_run(specification(), store, "full", {}, "cpu").predictions
     assert table["part"].value_counts().to_dict() == {"test": 20, "validation": 10}
 
 
@@ -615,10 +655,10 @@ def test_labels_follow_the_order_of_the_outputs_not_that_of_the_columns():
 
 
 def test_parts_are_copies_of_the_stores_rows(tmp_path):
-    images, samples, _ = store(tmp_path, "binary")
+    store = store_of(tmp_path, "binary")
     rows = {"train": np.array([5, 2]), "test": np.array([7])}
-    parts = cut_parts(images, samples["label"].to_numpy(), rows)
-    assert np.array_equal(parts["train"].pixels.numpy(), images[[5, 2]])
-    assert parts["test"].labels.tolist() == [samples["label"][7]]
+    parts = cut_parts(store.images, store.samples["label"].to_numpy(), rows)
+    assert np.array_equal(parts["train"].pixels.numpy(), store.images[[5, 2]])
+    assert parts["test"].labels.tolist() == [store.samples["label"][7]]
     parts["test"].pixels.zero_()
-    assert images[7].any()
+    assert store.images[7].any()

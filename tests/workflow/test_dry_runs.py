@@ -14,14 +14,14 @@ STUDIES = sorted((PROJECT / "config" / "studies").glob("*.yaml"))
 def test_the_default_study_is_the_embedded_one_with_these_jobs(tmp_path):
     jobs = Workspace(tmp_path).planned()
     figures = {name: count for name, count in jobs.items() if name.startswith("figure_")}
-    assert jobs["train"] == 2 * 2 * 3 * 2 * 4 + 2
+    assert jobs["train"] == 2 * 2 * 3 * 2 * 3 + 2
     assert (jobs["generate"], jobs["store"], jobs["split"]) == (3, 3, 3)
     assert (jobs["export_weights"], jobs["evaluate"], jobs["compare"]) == (2, 2, 1)
     assert figures == dict.fromkeys(figures, 1) and len(figures) == 4
 
 
 def test_all_is_a_target_in_front_of_the_resources(tmp_path):
-    assert Workspace(tmp_path).planned("all", "--resources", "gpu=2")["train"] == 98
+    assert Workspace(tmp_path).planned("all", "--resources", "gpu=2")["train"] == 74
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)

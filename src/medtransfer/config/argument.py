@@ -8,9 +8,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from medtransfer.config.typed import default_of, parse, plain
+from medtransfer.config.typed import default_of, parse, plain, read_yaml
+from medtransfer.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -20,8 +19,14 @@ def settings_argument(settings: type[T]) -> Callable[[str], T]:
 
     def read(text: str) -> T:
         if text.lstrip().startswith("{"):
-            return parse(settings, json.loads(text), "command line")
-        return parse(settings, yaml.safe_load(Path(text).read_text()), text)
+            try:
+                return parse(settings, json.loads(text), "command line")
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"command line: not valid JSON: {error}") from error
+        try:
+            return parse(settings, read_yaml(Path(text)), text)
+        except OSError as error:
+            raise ConfigError(f"{text}: can't be read: {error.strerror}") from error
 
     return read
 
@@ -31,9 +36,17 @@ def as_argument(settings: Any, only: Collection[str] | None = None) -> str:
 
     Defaults are left out so that a new option, unused, changes no finished job's parameters.
     """
-    chosen = {
-        field.name: plain(getattr(settings, field.name))
-        for field in dataclasses.fields(settings)
-        if (only is None or field.name in only) and getattr(settings, field.name) != default_of(field)
-    }
+    chosen = {k: v for k, v in _changed(settings).items() if only is None or k in only}
     return json.dumps(chosen, sort_keys=True)
+
+
+def _changed(settings: Any) -> dict[str, Any]:
+    """The settings that differ from their defaults, in nested blocks too, as plain values."""
+    changed = {}
+    for field in dataclasses.fields(settings):
+        value, default = getattr(settings, field.name), default_of(field)
+        if value == default:
+            continue
+        nested = dataclasses.is_dataclass(value) and dataclasses.is_dataclass(default)
+        changed[field.name] = _changed(value) if nested else plain(value)
+    return changed

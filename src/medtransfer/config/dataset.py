@@ -32,8 +32,15 @@ class GeneratorSettings:
 
     name: Literal["phantom_chest", "phantom_fundus", "fractal"] = option("which generator")
     size: int = option("patients (phantoms) or classes (fractal)", minimum=2)
-    images: int = option("images per class; only the fractal generator reads it", default=0)
+    images: int = option("images per class, for fractal", default=0, minimum=0)
     seed: int = option("seed of the whole data set", default=0, minimum=0)
+
+    def __post_init__(self) -> None:
+        if (self.name == "fractal") != (self.images > 0):
+            raise ConfigError(
+                f"key 'images' is {self.images} for generator {self.name}; allowed: at least 1 for "
+                "fractal, and no such key for phantoms, which draw their own number"
+            )
 
 
 @dataclass(frozen=True)

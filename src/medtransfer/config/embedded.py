@@ -19,7 +19,7 @@ DEFAULT = Config(
                     inits=("random", "fractal-stats", "fractal"),
                     subsets=("full", "n100"),
                     splits=("holdout",),
-                    seeds=(0, 1, 2, 3),
+                    seeds=(0, 1, 2),
                 ),
             ),
         )

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.model import ModelSettings
-from medtransfer.config.names import NAME, check_subset, parse_fold, parse_init
+from medtransfer.config.names import NAME, NAME_RULE, check_subset, parse_fold, parse_init
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.source import SourceSettings
-from medtransfer.config.study import Config
-from medtransfer.config.typed import allowed_names, parse, suggestion
+from medtransfer.config.study import Config, GridSettings
+from medtransfer.config.typed import allowed_names, parse, read_yaml, suggestion
 from medtransfer.errors import ConfigError
 
 PARTS: dict[str, type] = {
@@ -44,14 +42,6 @@ def load_config(mapping: Mapping[str, Any], folders: Sequence[Path]) -> Config:
     return library.complete()
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file; a syntax error becomes a ConfigError that names the file."""
-    try:
-        return yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-
-
 class _Library:
     """Named parts, from the configuration itself or from one file each, read when asked for."""
 
@@ -62,6 +52,8 @@ class _Library:
 
     def find(self, kind: str, name: str, where: str) -> Any:
         """The named part; raises ConfigError when it exists nowhere or twice."""
+        if not NAME.fullmatch(name):
+            raise ConfigError(f"{where}: name '{name}'; allowed: {NAME_RULE}")
         path = self._file(kind, name)
         if path is not None and name in getattr(self.config, kind):
             raise ConfigError(f"config: {kind}.{name} is also defined in {path}; keep one of the two")
@@ -91,18 +83,23 @@ def _references(library: _Library) -> Iterator[str]:
     """Problems of the names that studies use; resolves each on the way."""
     for name, study in library.config.studies.items():
         if not NAME.fullmatch(name):
-            yield f"config: study name '{name}'; allowed: letters, digits and . _ -"
+            yield f"config: study name '{name}'; allowed: {NAME_RULE}"
         for number, grid in enumerate(study.grids):
-            where = f"config: studies.{name}.grids[{number}]"
-            yield from _try(library.find, "recipes", grid.recipe, f"{where}.recipe")
-            for model in grid.models:
-                yield from _try(library.find, "models", model, f"{where}.models")
-            for dataset in grid.datasets:
-                yield from _try(_check_dataset, library, dataset, grid.splits, f"{where}.datasets")
-            for subset in grid.subsets:
-                yield from _try(check_subset, subset, prefix=f"{where}.subsets: ")
-            for init in grid.inits:
-                yield from _try(_check_init, library, init, grid.models, f"{where}.inits")
+            yield from _grid_references(library, grid, f"config: studies.{name}.grids[{number}]")
+
+
+def _grid_references(library: _Library, grid: GridSettings, where: str) -> Iterator[str]:
+    yield from _try(library.find, "recipes", grid.recipe, f"{where}.recipe")
+    for model in grid.models:
+        yield from _try(library.find, "models", model, f"{where}.models")
+    for dataset in grid.datasets:
+        yield from _try(_check_dataset, library, dataset, grid.splits, f"{where}.datasets")
+    for split in grid.splits:
+        yield from _try(parse_fold, split, prefix=f"{where}.splits: ")
+    for subset in grid.subsets:
+        yield from _try(check_subset, subset, prefix=f"{where}.subsets: ")
+    for init in grid.inits:
+        yield from _try(_check_init, library, init, grid.models, f"{where}.inits")
 
 
 def _try(check: Any, *arguments: Any, prefix: str = "") -> Iterator[str]:
@@ -114,10 +111,8 @@ def _try(check: Any, *arguments: Any, prefix: str = "") -> Iterator[str]:
 
 def _check_dataset(library: _Library, name: str, splits: Sequence[str], where: str) -> None:
     dataset = library.find("datasets", name, where)
-    for split in splits:
-        parse_fold(split)
-        if split == "published" and dataset.split is None:
-            raise ConfigError(f"{where}: split 'published' needs the key 'split' in data set {name}")
+    if "published" in splits and dataset.split is None:
+        raise ConfigError(f"{where}: split 'published' needs the key 'split' in data set {name}")
 
 
 def _check_init(library: _Library, name: str, models: Sequence[str], where: str) -> None:

@@ -9,9 +9,10 @@ from typing import Literal
 from medtransfer.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+NAME_RULE = "letters, digits and . _ -, the first a letter or digit"
 _INIT = re.compile(r"(?P<source>[A-Za-z0-9][A-Za-z0-9_.]*?)(?P<stats>-stats)?")
 _SUBSET = re.compile(r"full|n[1-9]\d*|p([1-9]\d?|100)")
-_SPLIT = re.compile(r"holdout|published|cv(?P<folds>\d+)-(?P<fold>\d+)")
+_SPLIT = re.compile(r"holdout|published|cv(?P<folds>[1-9]\d*)-(?P<fold>0|[1-9]\d*)")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class GridSettings:
         "training data: full, n500 (images), p10 (percent)", default=("full",)
     )
     splits: tuple[str, ...] = option("holdout, published, or cv5-0 ... cv5-4", default=("holdout",))
-    seeds: tuple[int, ...] = option("one run each", default=(0, 1, 2))
+    seeds: tuple[int, ...] = option("one run each", default=(0, 1, 2), minimum=0)
 
     def __post_init__(self) -> None:
         for name in ("datasets", "models", "inits", "subsets", "splits", "seeds"):

@@ -2,7 +2,7 @@
 
 The settings of the project are ordinary dataclasses whose fields are made by :func:`option`.
 From them come the parser (:func:`parse`), the JSON schema (:func:`json_schema`) and the commented
-YAML (:mod:`medtransfer.config.documents`). Only the standard library is used, so a compute node
+YAML (:mod:`medtransfer.documents`). Only the standard library and PyYAML are used, so a compute node
 needs nothing but the training packages to read a recipe.
 """
 
@@ -12,7 +12,10 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
 
 from medtransfer.errors import ConfigError
 
@@ -41,6 +44,14 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file; a syntax error becomes a ConfigError that names the file."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
 
 
 def parse(settings: type[T], value: Any, where: str) -> T:
@@ -174,7 +185,8 @@ def _check_bounds(
     low, high = metadata.get("minimum"), metadata.get("maximum")
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
-    if (low is not None and value < low) or (high is not None and value > high):
+    # a NaN is within no bounds
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
         bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
         problems.append(f"{where}: key '{key}' is {value}; allowed: {' and '.join(bounds)}")
 
@@ -233,7 +245,8 @@ def _object_schema(cls: Any) -> dict[str, Any]:
         entry["description"] = field.metadata["description"]
         for bound in ("minimum", "maximum"):
             if field.metadata[bound] is not None:
-                entry[bound] = field.metadata[bound]
+                # bounds of a list are those of its items
+                entry.get("items", entry)[bound] = field.metadata[bound]
         if default_of(field) is not dataclasses.MISSING:
             entry["default"] = plain(default_of(field))
         properties[field.name] = entry

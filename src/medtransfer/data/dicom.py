@@ -13,6 +13,12 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from medtransfer.errors import DataError
 
@@ -38,7 +44,9 @@ def read_dicom(content: bytes, frame: int | None = None) -> np.ndarray:
         # pydicom quotes odd header values in its warnings, and those can identify a patient
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(io.BytesIO(content), force=True)
-        stored = pixel_array(dataset, index=_checked_frame(dataset, frame))
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            dataset.file_meta.TransferSyntaxUID = _native_syntax(dataset)
+        stored = _stored_values(dataset, _checked_frame(dataset, frame))
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             return _full_range(apply_color_lut(stored, dataset))
         if stored.ndim == 3:
@@ -55,6 +63,26 @@ def _checked_frame(dataset: Dataset, frame: int | None) -> int:
     if frame is not None and frame >= frames:
         raise DataError(f"frame {frame} of {frames}; frames count from 0")
     return frame or 0
+
+
+def _native_syntax(dataset: Dataset) -> UID:
+    """The uncompressed transfer syntax that a file without meta header was parsed with."""
+    implicit, little_endian = dataset.original_encoding
+    if not little_endian:
+        return ExplicitVRBigEndian
+    return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+
+
+def _stored_values(dataset: Dataset, frame: int) -> np.ndarray:
+    """Pixels of a frame; values that sit above the lowest bits (HighBit) are shifted down."""
+    shift = int(dataset.get("HighBit", 0)) + 1 - int(dataset.get("BitsStored", 1))
+    if shift <= 0 or dataset.get("SamplesPerPixel") != 1:
+        return pixel_array(dataset, index=frame)
+    bits = dataset.BitsStored
+    dataset.BitsStored = dataset.HighBit + 1
+    values = pixel_array(dataset, index=frame) >> shift
+    dataset.BitsStored = bits
+    return values
 
 
 def _full_range(values: np.ndarray) -> np.ndarray:
@@ -101,7 +129,10 @@ def _is_inverse(dataset: Dataset) -> bool:
 def _voi_lut(values: np.ndarray, item: Dataset) -> np.ndarray:
     """PS3.3 C.11.2.1.1: table look-up, values outside the table take its ends; result in [0, 1]."""
     entries, first, bits = (int(v) for v in item.LUTDescriptor)
-    table = np.asarray(item.LUTData, dtype=np.float64)[: entries or 65536]
+    data = item.LUTData
+    if isinstance(data, bytes):  # stored as words
+        data = np.frombuffer(data, "<u2" if item.is_little_endian is not False else ">u2")
+    table = np.asarray(data, dtype=np.float64)[: entries or 65536]
     position = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
     return np.clip(table[position] / (2**bits - 1), 0.0, 1.0)
 
@@ -117,7 +148,7 @@ def window(values: np.ndarray, center: float, width: float, function: str = "LIN
             return (values > center - 0.5).astype(np.float64)
         return np.clip((values - (center - 0.5)) / (width - 1.0) + 0.5, 0.0, 1.0)
     raise DataError(
-        f"window of width {width} with VOI LUT function {function}; allowed: LINEAR with width >= 1, "
+        f"window of width {width}, or its VOI LUT function; allowed: LINEAR with width >= 1, "
         "LINEAR_EXACT or SIGMOID with width > 0"
     )
 

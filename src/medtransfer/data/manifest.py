@@ -49,16 +49,26 @@ def _read_text_table(path: Path) -> pd.DataFrame:
     """All columns as text, empty cells as NaN."""
     if not path.is_file():
         raise DataError(f"{path}: no such manifest; put the data there or correct the key 'manifest'")
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-        return table.astype(object).where(table.notna(), np.nan).map(_as_text)
-    return pd.read_csv(path, dtype=str, skipinitialspace=True)
+    try:
+        if path.suffix == ".parquet":
+            # the stored index is dropped: columns must stay in step by position
+            table = pd.read_parquet(path).reset_index(drop=True).astype(object)
+        else:
+            table = pd.read_csv(
+                path, dtype=str, skipinitialspace=True, keep_default_na=False, index_col=False
+            )
+    except (ValueError, OSError) as error:  # parser, decoder and parquet errors are among these
+        raise DataError(f"{path}: not a table that can be read: {error}") from error
+    return table.map(_as_text)
 
 
 def _as_text(value: object) -> object:
-    if isinstance(value, float):
-        return value if value != value else (str(int(value)) if value.is_integer() else str(value))
-    return str(value)
+    """Text; NaN for nothing; whole numbers without a decimal point, as tools write them either way."""
+    if value is None or value is pd.NA or value is pd.NaT or value == "" or value != value:
+        return np.nan
+    text = str(value)
+    whole = text.removesuffix(".0")
+    return whole if whole.lstrip("-").isdigit() else text
 
 
 def _check_columns(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> None:

@@ -9,11 +9,18 @@ import os
 import secrets
 from pathlib import Path
 
+from medtransfer.errors import DataError
+
+SHORTEST_KEY = 16
+
 
 def load_key(path: Path) -> bytes:
     """The secret key at ``path``; made with owner-only access when there is none.
 
     Two jobs may ask at once: the first to link its file wins and both read the same key.
+
+    Raises:
+        DataError: the file holds no usable key.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +30,16 @@ def load_key(path: Path) -> bytes:
         with contextlib.suppress(FileExistsError):
             os.link(own, path)
         own.unlink()
-    return bytes.fromhex(path.read_text().strip())
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        key = b""
+    if len(key) < SHORTEST_KEY:
+        raise DataError(
+            f"{path}: no key of at least {SHORTEST_KEY} bytes in hexadecimal digits; restore it from "
+            "a copy, or delete it and the stores made with it"
+        )
+    return key
 
 
 def keyed_hash(key: bytes, value: str) -> str:

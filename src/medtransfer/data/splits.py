@@ -47,10 +47,7 @@ def make_split(samples: pd.DataFrame, dataset: DatasetSettings, split: str) -> p
     Raises:
         DataError: a class without training or validation images, a patient in two published parts.
     """
-    sites = {str(site) for site in dataset.external_sites}
-    external = samples["site"].isin(sites).to_numpy()
-    if sites and not external.any():
-        raise DataError(f"external_sites {sorted(sites)} select no image")
+    external = _external(samples, dataset)
     patients = _patients(samples[~external])
     if split == "published":
         assigned = _published_parts(samples[~external])
@@ -75,6 +72,20 @@ def training_subset(split: pd.DataFrame, subset: str) -> np.ndarray:
     size = subset_size(subset, int(in_train.sum()))
     smallest = ranks[in_train].min()
     return np.flatnonzero(in_train & (ranks <= max(size, smallest)))
+
+
+def _external(samples: pd.DataFrame, dataset: DatasetSettings) -> np.ndarray:
+    """Images of the external sites, N truth values, with all other images of their patients.
+
+    A patient who was at an external and at another site is kept out of training as a whole.
+    """
+    sites = [str(site) for site in dataset.external_sites]
+    known = sorted(samples["site"].dropna().unique())
+    for site in sites:
+        if site not in known:
+            raise DataError(f"external_sites names '{site}'; the stored images have {known}")
+    there = samples["site"].isin(sites)
+    return samples["patient"].isin(samples["patient"][there]).to_numpy()
 
 
 def _patients(samples: pd.DataFrame) -> pd.DataFrame:

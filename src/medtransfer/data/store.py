@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +24,7 @@ SAMPLES = Schema(
     name="samples",
     row="one stored image, in the order of images.npy",
     columns={
-        "image_id": Column("text", "keyed hash of the image's file name and frame"),
+        "image_id": Column("text", "keyed hash of the image's path and frame"),
         "manifest_row": Column("integer", "row of the manifest, from 0"),
         "sha256": Column("text", "hash of the source file's bytes"),
         "patient": Column("text", "keyed hash of the patient; the image_id where none is known"),
@@ -48,6 +49,9 @@ REJECTED = Schema(
     },
     families={},
 )
+
+
+QUOTED = re.compile(r"""(b?'[^']*'|b?"[^"]*")""")
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,11 @@ def build_store(
     accepted = np.array([outcome.row for outcome in outcomes if not outcome.reason], dtype=np.int64)
     rejected = _rejected_table(manifest, outcomes)
     write_table(rejected, REJECTED, folder / "rejected.parquet")
-    _check_rejected(rejected, len(manifest), dataset.max_rejected)
+    try:
+        _check_rejected(rejected, dataset.max_rejected, len(manifest))
+    except DataError:
+        partial.unlink()
+        raise
     _keep_rows(partial, accepted, folder / "images.npy")
     samples = _samples_table(manifest, outcomes, accepted, key)
     write_table(samples, SAMPLES, folder / "samples.parquet")
@@ -114,7 +122,7 @@ def build_store(
 
 
 def _decode_all(manifest: pd.DataFrame, target: _Target, workers: int) -> Iterator[_Outcome]:
-    """Outcomes in the order of the manifest; rows without a label are never opened."""
+    """Outcomes of all rows, in any order; rows without a label are never opened."""
     labelled = _has_label(manifest)
     requests = []
     for row in range(len(manifest)):
@@ -159,9 +167,9 @@ def _decode_one(job: tuple[_Request, _Target]) -> _Outcome:
 
 
 def _decoder_reason(error: Exception) -> str:
-    """The decoder's first line; its length is bounded, since messages can quote file content."""
-    first = str(error).strip().split("\n")[0][:160]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    """A decoder's message in one line, without what it quotes: that can be any part of a header."""
+    message = " ".join(QUOTED.sub("…", str(error)).split())[:240]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _rejected_table(manifest: pd.DataFrame, outcomes: list[_Outcome]) -> pd.DataFrame:
@@ -175,8 +183,10 @@ def _rejected_table(manifest: pd.DataFrame, outcomes: list[_Outcome]) -> pd.Data
     return table
 
 
-def _check_rejected(rejected: pd.DataFrame, total: int, allowed: float) -> None:
-    share = len(rejected) / total
+def _check_rejected(rejected: pd.DataFrame, allowed: float, total: int) -> None:
+    """Rows without a label were never opened and don't count as unreadable."""
+    unreadable = int((rejected["stage"] != "manifest").sum())
+    share = unreadable / total
     if len(rejected) == total or share > allowed:
         reason, count = next(iter(_reason_counts(rejected).items()))
         raise DataError(

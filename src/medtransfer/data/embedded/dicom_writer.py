@@ -89,7 +89,9 @@ def write_dicom(
     dataset["PixelData"].VR = "OB" if dtype is np.uint8 else "OW"
     if acquisition.syntax.is_compressed:
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.compress(acquisition.syntax, generate_instance_uid=False)
+        # the encoder is named, since the default order depends on what is installed
+        plugin = "pylibjpeg" if acquisition.syntax in (RLELossless, JPEG2000Lossless) else "pyjpegls"
+        dataset.compress(acquisition.syntax, encoding_plugin=plugin, generate_instance_uid=False)
     else:
         dataset.file_meta.TransferSyntaxUID = acquisition.syntax
     dataset.save_as(path, enforce_file_format=True)

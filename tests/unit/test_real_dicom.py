@@ -1,0 +1,59 @@
+"""Real DICOM files in twins that differ in encoding only. Skipped where the files are absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medtransfer.data.images import decode_image
+
+FOLDER = Path(os.environ.get("MEDTRANSFER_REAL_DATA", "absent")) / "dicom_mixed"
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not FOLDER.is_dir(), reason="MEDTRANSFER_REAL_DATA has no dicom_mixed"),
+]
+TWINS = [
+    ("693_UNCR.dcm", "693_J2KR.dcm"),
+    ("US1_UNCR.dcm", "US1_J2KR.dcm"),
+    ("MR_small.dcm", "MR_small_RLE.dcm"),
+    ("MR_small.dcm", "MR_small_bigendian.dcm"),
+    ("MR_small.dcm", "MR_small_implicit.dcm"),
+    ("MR_small.dcm", "MR_small_jp2klossless.dcm"),
+    ("OBXXXX1A.dcm", "OBXXXX1A_rle.dcm"),
+    ("color-pl.dcm", "color-px.dcm"),
+]
+
+
+def read(name: str, frame: int | None = None) -> np.ndarray:
+    return decode_image((FOLDER / name).read_bytes(), name, frame)
+
+
+@pytest.mark.parametrize(("one", "other"), TWINS)
+def test_the_encoding_of_an_image_changes_no_pixel(one, other):
+    image = read(one)
+    assert image.std() > 5
+    np.testing.assert_array_equal(image, read(other))
+
+
+@pytest.mark.parametrize("frame", [0, 4, 9])
+def test_frames_of_an_enhanced_mr_are_the_same_in_every_encoding(frame):
+    image = read("emri_small.dcm", frame)
+    np.testing.assert_array_equal(image, read("emri_small_RLE.dcm", frame))
+    np.testing.assert_array_equal(image, read("emri_small_big_endian.dcm", frame))
+
+
+@pytest.mark.parametrize("name", ["RG1_J2KI.dcm", "RG3_J2KI.dcm"])
+def test_monochrome1_radiographs_show_bone_brighter_than_the_background(name):
+    image = read(name)
+    height, width = image.shape
+    centre = image[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3]
+    corners = [image[:40, :40], image[:40, -40:], image[-40:, :40], image[-40:, -40:]]
+    assert centre.mean() > min(corner.mean() for corner in corners)
+
+
+def test_a_truncated_file_raises():
+    with pytest.raises(ValueError, match="less than expected"):
+        read("MR_truncated.dcm")
