@@ -56,7 +56,7 @@ def _imported(path: Path) -> tuple[str, ...]:
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:  # lint bans others
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
     own = {name for name in names if name.split(".")[0] == PACKAGE}

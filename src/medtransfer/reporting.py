@@ -102,8 +102,12 @@ def _table(
 
 def _interval(row: pd.Series, form: str) -> str:
     if not np.isfinite(row["low"]):
-        return "none (one run)"
+        return "none (one run)" if row.get("runs", row.get("pairs")) == 1 else "undefined"
     return f"{row['low']:{form}} to {row['high']:{form}}"
+
+
+def _number(value: float, form: str) -> str:
+    return f"{value:{form}}" if np.isfinite(value) else "–"
 
 
 def _summary_rows(summary: pd.DataFrame) -> Iterable[tuple[str, ...]]:
@@ -111,8 +115,8 @@ def _summary_rows(summary: pd.DataFrame) -> Iterable[tuple[str, ...]]:
     for _, row in shown.iterrows():
         yield (
             row["dataset"], row["model"], row["subset"], str(row["training_images"]), row["part"],
-            METRIC_LABELS.get(row["metric"], row["metric"]), row["init"], f"{row['mean']:.3f}",
-            _interval(row, ".3f"), f"{row['sd']:.3f}", str(row["runs"]),
+            METRIC_LABELS.get(row["metric"], row["metric"]), row["init"], _number(row["mean"], ".3f"),
+            _interval(row, ".3f"), _number(row["sd"], ".3f"), str(row["runs"]),
         )  # fmt: skip
 
 
@@ -120,8 +124,8 @@ def _gain_rows(gains: pd.DataFrame, study: StudySettings) -> Iterable[tuple[str,
     for _, row in headline(gains).iterrows():
         yield (
             row["dataset"], row["model"], row["subset"], f"{row['init']} − {row['reference']}",
-            METRIC_LABELS.get(row["metric"], row["metric"]), f"{row['mean']:+.3f}",
-            _interval(row, "+.3f"), f"{row['p_holm']:.3g}",
+            METRIC_LABELS.get(row["metric"], row["metric"]), _number(row["mean"], "+.3f"),
+            _interval(row, "+.3f"), _number(row["p_holm"], ".3g"),
             f"{row['pairs']} {row['paired_by']}s", verdict(row, study.confidence),
         )  # fmt: skip
 

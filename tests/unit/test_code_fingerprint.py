@@ -173,12 +173,6 @@ def test_an_import_inside_of_a_function_counts(fingerprint):
     assert changed != fingerprint(script=late)
 
 
-def test_a_relative_import_counts(fingerprint):
-    relative = {RUN: FILES[RUN].replace("from medtransfer.training import", "from . import")}
-    changed = relative | edited(STEP, "* rate", "+ rate")
-    assert fingerprint(changed) != fingerprint(relative)
-
-
 def test_modules_that_import_each_other_end(fingerprint):
     circle = {"medtransfer/constants.py": "from medtransfer.training import run\nSCALE = 2.0\n"}
     changed = {"medtransfer/constants.py": "from medtransfer.training import run\nSCALE = 4.0\n"}

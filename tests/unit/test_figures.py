@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -200,7 +201,13 @@ def test_the_gains_figure_marks_each_difference_with_its_interval():
         f"{g['model']}, full: {g['init']} − {g['reference']}" for _, g in expected.iterrows()
     ]
     assert ax.get_title() == "chest"
-    assert ax.get_xlabel() == "difference in test AUROC, 3 seed pairs"
+    assert ax.get_xlabel().startswith("difference in test AUROC")
+    assert says_that_all_have(3, ax)
+
+
+def says_that_all_have(pairs: int, ax: Axes) -> bool:
+    """Whether the axis gives one number of pairs, neither a range nor a lower bound."""
+    return re.search(rf"[,(]\s*{pairs} seed pairs", ax.get_xlabel()) is not None
 
 
 def test_the_gains_figure_has_a_line_at_no_difference_and_starts_at_the_top():
@@ -225,7 +232,7 @@ def test_the_gains_figure_does_not_claim_one_number_of_pairs_where_it_differs():
     table = metric_rows(seeds=5)
     table = table[(table["model"] == "cbr") | (table["seed"] < 3)]
     (ax,) = draw("gains", {"gains": compare(table, study())}).axes
-    assert not ax.get_xlabel().endswith(", 3 seed pairs")
+    assert not says_that_all_have(3, ax)
 
 
 def test_the_validation_curves_are_the_means_in_the_band_of_all_runs():
@@ -293,7 +300,9 @@ def test_the_external_figure_leads_from_the_test_set_to_the_other_site():
     assert ax.get_ylabel() == "AUROC"
     assert ax.get_title() == "chest, full"
     ticks = [tick.get_text() for tick in ax.get_xticklabels()]
-    assert ticks == ["test", "\ncbr", "other\nsite", "test", "\nvit", "other\nsite"]
+    words = [tick.split() for tick in ticks]  # wherever the lines break
+    expected = (["test"], ["cbr"], ["other", "site"], ["test"], ["vit"], ["other", "site"])
+    assert words == list(expected)
 
 
 def test_the_external_figure_leaves_out_data_sets_without_external_sites():

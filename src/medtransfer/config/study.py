@@ -37,6 +37,11 @@ class GridSettings:
                 raise ConfigError(f"key '{name}' is an empty list; give at least one value")
             if len(set(values)) < len(values):
                 raise ConfigError(f"key '{name}' repeats a value: {list(values)}")
+        if len({split.rpartition("-")[0] or split for split in self.splits}) > 1:
+            raise ConfigError(
+                f"key 'splits' is {list(self.splits)}; allowed in one grid: folds of one "
+                "cross-validation, or one other split"
+            )
 
 
 @dataclass(frozen=True)

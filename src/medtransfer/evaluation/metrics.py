@@ -87,11 +87,11 @@ def auroc(targets: np.ndarray, scores: np.ndarray) -> float:
         scores: N, higher for more likely positive.
 
     Returns:
-        A value in [0, 1], NaN when one of the classes is absent.
+        A value in [0, 1], NaN when a class is absent or a score is NaN.
     """
     positive = targets == 1
     count, rest = int(positive.sum()), int((~positive).sum())
-    if count == 0 or rest == 0:
+    if count == 0 or rest == 0 or np.isnan(scores).any():
         return float("nan")
     _, place, sizes = np.unique(
         np.asarray(scores, dtype=np.float64), return_inverse=True, return_counts=True
@@ -104,10 +104,11 @@ def auroc(targets: np.ndarray, scores: np.ndarray) -> float:
 def average_precision(targets: np.ndarray, scores: np.ndarray) -> float:
     """Area under the precision-recall curve as the sum of precision x recall steps.
 
-    Equal scores are one threshold, so the order of rows doesn't matter. NaN without positives.
+    Equal scores are one threshold, so the order of rows doesn't matter. NaN without positives, or
+    when a score is NaN.
     """
     positive = targets == 1
-    if not positive.any():
+    if not positive.any() or np.isnan(scores).any():
         return float("nan")
     order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
     hits = np.cumsum(positive[order])

@@ -13,6 +13,7 @@ from medtransfer.figures.style import (
     init_styles,
     interval_bars,
     legend_below,
+    note,
     offsets,
     ordered,
     panels,
@@ -30,7 +31,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     datasets = ordered(summary[summary["part"] == "external"]["dataset"])
     summary = summary[summary["dataset"].isin(datasets)]
     if summary.empty:
-        return _nothing_external()
+        return note("no data set of this study names external sites")
     subsets = ordered(summary["subset"])
     styles = init_styles(summary["init"])
     figure, axes = panels(len(datasets), len(subsets), (3.4, 2.1), share_y="row")
@@ -38,16 +39,12 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         for column, subset in enumerate(subsets):
             ax = axes[row, column]
             cells = summary[(summary["dataset"] == dataset) & (summary["subset"] == subset)]
+            if cells.empty:
+                ax.set_axis_off()
+                continue
             draw_drops(ax, cells, styles)
             ax.set_title(f"{dataset}, {subset}")
-    legend_below(figure, axes[0, 0])
-    return figure
-
-
-def _nothing_external() -> Figure:
-    figure, axes = panels(1, 1, (3.5, 1.0))
-    axes[0, 0].set_axis_off()
-    axes[0, 0].text(0.5, 0.5, "no data set of this study names external sites", ha="center")
+    legend_below(figure)
     return figure
 
 
@@ -67,7 +64,7 @@ def draw_drops(ax: Axes, summary: pd.DataFrame, styles: dict[str, InitStyle]) ->
                 markerfacecolor=style.colour if style.filled else "white",
             )  # fmt: skip
         ticks += [place - 0.22, place, place + 0.22]
-        names += ["test", f"\n{model}", "other\nsite"]
+        names += ["test", f"\n\n{model}", "other\nsite"]
     ax.set_xticks(ticks, names)
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="x", visible=False)

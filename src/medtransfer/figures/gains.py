@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medtransfer.evaluation.names import METRIC_LABELS
-from medtransfer.figures.style import InitStyle, init_styles, interval_bars, ordered, panels
+from medtransfer.figures.style import InitStyle, init_styles, interval_bars, note, ordered, panels
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -19,6 +19,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     gains = tables["gains"]
     gains = gains[gains["target"] & (gains["part"] == "test")]
+    if gains.empty:
+        return note("nothing to compare: no cell of this study has two inits")
     datasets = ordered(gains["dataset"])
     styles = init_styles([*gains["init"], *gains["reference"]])
     most = max((gains["dataset"] == name).sum() for name in datasets)
@@ -47,8 +49,10 @@ def draw_forest(ax: Axes, gains: pd.DataFrame, styles: dict[str, InitStyle]) -> 
     for edge in np.flatnonzero(gains["model"].ne(gains["model"].shift()))[1:]:
         ax.axhline(edge - 0.5, color="#BBBBBB", linewidth=0.5)
     metric = gains["metric"].iloc[0]
-    pairs, unit = gains["pairs"].min(), gains["paired_by"].iloc[0]
-    ax.set_xlabel(f"difference in test {METRIC_LABELS.get(metric, metric)}, {pairs} {unit} pairs")
+    fewest, most = gains["pairs"].min(), gains["pairs"].max()
+    pairs = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    unit = " or ".join(ordered(gains["paired_by"]))
+    ax.set_xlabel(f"difference in test {METRIC_LABELS.get(metric, metric)}\n({pairs} {unit} pairs)")
 
 
 def _name(gain: pd.Series) -> str:

@@ -34,7 +34,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             ax = axes[row, column]
             draw_cells(ax, _cell(metrics, dataset, subset), _cell(summary, dataset, subset), styles)
             label_panel(ax, _cell(summary, dataset, subset), dataset)
-    legend_below(figure, axes[0, 0])
+    legend_below(figure)
     return figure
 
 

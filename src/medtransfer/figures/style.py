@@ -10,7 +10,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medtransfer.config.names import parse_init
@@ -38,7 +37,10 @@ PARAMETERS: Any = {
     "legend.frameon": False,
     "figure.dpi": 150,
     "pdf.fonttype": 42,
+    "svg.hashsalt": "medtransfer",
 }
+# metadata that would differ from one drawing to the next
+TIMELESS = {".pdf": {"CreationDate": None}, ".png": {"Software": None}, ".svg": {"Date": None}}
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,21 @@ def offsets(count: int, width: float) -> np.ndarray:
     return (np.arange(count) - (count - 1) / 2) * (width / max(count, 1))
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """One legend for the whole figure, under the panels."""
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=columns)
+def legend_below(figure: Figure, columns: int = 4) -> None:
+    """One legend of everything labelled in any panel, under the panels."""
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries = {**dict(zip(labels, handles, strict=True)), **entries}
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
+
+
+def note(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure, axes = panels(1, 1, (3.5, 1.0))
+    axes[0, 0].set_axis_off()
+    axes[0, 0].text(0.5, 0.5, text, ha="center")
+    return figure
 
 
 def interval_bars(mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -113,5 +125,4 @@ def save_figure(figure: Figure, paths: Iterable[Path]) -> None:
     """Write one file a path, by its suffix; the same figure gives the same bytes."""
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-        figure.savefig(path, metadata=metadata, dpi=200)
+        figure.savefig(path, metadata=TIMELESS[path.suffix], dpi=200)

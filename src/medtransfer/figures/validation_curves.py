@@ -20,17 +20,16 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     cells = curves[["dataset", "model"]].drop_duplicates().to_numpy().tolist()
     subsets = ordered(curves["subset"])
     styles = init_styles(curves["init"])
-    figure, axes = panels(len(cells), len(subsets), (3.2, 1.6))
+    figure, axes = panels(len(cells), len(subsets), (3.2, 1.6), share_y="row")
     for row, (dataset, model) in enumerate(cells):
         for column, subset in enumerate(subsets):
             ax = axes[row, column]
             chosen = (curves["dataset"] == dataset) & (curves["model"] == model)
             draw_curves(ax, curves[chosen & (curves["subset"] == subset)], styles)
             ax.set_title(f"{dataset}, {model}, {subset}")
-        axes[row, 0].sharey(axes[row, -1])
     for ax in axes[-1]:
         ax.set_xlabel("optimiser step")
-    legend_below(figure, axes[0, 0])
+    legend_below(figure)
     return figure
 
 

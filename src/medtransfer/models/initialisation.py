@@ -7,6 +7,7 @@ embeddings, class tokens and bias tables too. The released code of the former le
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import torch
@@ -17,6 +18,8 @@ from medtransfer.models.build import head_prefixes
 from medtransfer.models.weights import StateDict
 
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+# timm's own norms derive from none of these; their modules are known by name
+NORM_NAME = re.compile(r"norm|evonorm|filterresponse", re.IGNORECASE)
 
 
 def initialise(
@@ -90,7 +93,7 @@ def redraw(network: nn.Module, source: StateDict, seed: int) -> StateDict:
     generator = torch.Generator().manual_seed(seed)
     in_norms = _norm_tensors(network)
     drawn: StateDict = {}
-    for name, tensor in source.items():
+    for name, tensor in sorted(source.items()):  # the order of a file must not change the draw
         if name in in_norms:
             drawn[name] = torch.full_like(tensor, in_norms[name])
         elif tensor.is_floating_point():
@@ -99,12 +102,18 @@ def redraw(network: nn.Module, source: StateDict, seed: int) -> StateDict:
     return drawn
 
 
+def _is_norm(module: nn.Module) -> bool:
+    """Norm layers by class, or by name where they hold parameters of their own."""
+    own = any(True for _ in module.parameters(recurse=False))
+    return isinstance(module, NORM_LAYERS) or (own and bool(NORM_NAME.search(type(module).__name__)))
+
+
 def _norm_tensors(network: nn.Module) -> dict[str, float]:
     """Names of all tensors of norm layers, with the value that a reset gives them."""
     reset = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
     return {
         f"{prefix}.{name}": reset.get(name, 0.0)
         for prefix, module in network.named_modules()
-        if isinstance(module, NORM_LAYERS)
+        if _is_norm(module)
         for name in module.state_dict()
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from medtransfer.errors import DataError
@@ -42,10 +44,16 @@ def import_weights(path: Path, sha256: str | None) -> StateDict:
     digest = file_sha256(path)
     if sha256 is not None and digest != sha256.lower():
         raise DataError(f"{path}: sha256 is {digest}, expected {sha256}")
-    if path.suffix == ".safetensors":
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise DataError(
+            f"{path}: not safetensors, nor a PyTorch file that holds only tensors "
+            f"({type(error).__name__})"
+        ) from error
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
         raise DataError(f"{path}: not a mapping of names to tensors")
     return {
@@ -66,12 +74,16 @@ def write_state(state: StateDict, path: Path) -> None:
     """Write tensors as safetensors, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial)
+    save_file(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}, partial
+    )
     partial.replace(path)
 
 
 def load_weights(path: Path) -> tuple[StateDict, Sidecar]:
     """Weights and their sidecar; raises DataError when the two don't belong together."""
+    if not path.with_suffix(".json").is_file():
+        raise DataError(f"{path}: its sidecar {path.stem}.json is missing")
     facts = json.loads(path.with_suffix(".json").read_text())
     sidecar = Sidecar(facts["origin"], facts["sha256"], tuple(facts["mean"]), tuple(facts["std"]))
     if file_sha256(path) != sidecar.sha256:

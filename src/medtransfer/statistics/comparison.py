@@ -83,7 +83,7 @@ def summarise(metrics: pd.DataFrame, confidence: float) -> pd.DataFrame:
                 "sd": cell["value"].std(ddof=1),
                 "low": result.low,
                 "high": result.high,
-                "runs": len(cell),
+                "runs": int(cell["value"].notna().sum()),
                 "training_images": round(cell["training_images"].mean()),
                 "images": round(cell["images"].mean()),
             }
@@ -114,6 +114,8 @@ def compare(metrics: pd.DataFrame, study: StudySettings) -> pd.DataFrame:
             rows.append({**cell_key, "init": init, "reference": reference, **result})
     gains = pd.DataFrame(rows, columns=[c for c in GAINS.columns if c != "p_holm"])
     gains["p_holm"] = _holm(gains)
+    numbers = [name for name, column in GAINS.columns.items() if column.kind == "number"]
+    gains[numbers] = gains[numbers].astype(float)
     return gains[list(GAINS.columns)].astype({"pairs": "int64", "target": bool})
 
 
@@ -151,7 +153,7 @@ def _units(runs: pd.DataFrame, splits: pd.Series) -> tuple[pd.DataFrame, float]:
 
     The second value is the ratio of test to training images for folds, 0 for seeds.
     """
-    if any(parse_fold(str(split)) is None for split in splits.unique()):
+    if runs.empty or any(parse_fold(str(split)) is None for split in splits.unique()):
         return runs, 0.0
     folds = runs.groupby(level="split")[["value", "images", "training_images"]].mean()
     return folds, float(folds["images"].sum() / folds["training_images"].sum())

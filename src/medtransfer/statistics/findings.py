@@ -61,9 +61,10 @@ def _sentence(row: pd.Series, study: StudySettings) -> str:
 
 def _limits(family: pd.DataFrame, study: StudySettings) -> str:
     pairs, unit = int(family["pairs"].min()), family["paired_by"].iloc[0]
+    at_least = "at least " if family["pairs"].nunique() > 1 else ""
     text = (
-        f"Each rests on {pairs} {unit}s; the intervals hold the variation between {unit}s on these "
-        "images, not that of other patients."
+        f"Each rests on {at_least}{pairs} {unit}s; the intervals hold the variation between {unit}s on "
+        "these images, not that of other patients."
     )
     if smallest_sign_flip_p(pairs) > 1 - study.confidence:
         text += (

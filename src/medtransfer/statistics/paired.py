@@ -62,7 +62,8 @@ def _t_result(
     if count < 2 or not np.isfinite(values).all():
         return PairedResult(mean, math.nan, math.nan, math.nan, count)
     error = float(values.std(ddof=1)) * math.sqrt(1.0 / count + extra_variance)
-    if error == 0:
+    # differences that are all the same have a spread of rounding errors only
+    if error <= 1e-12 * float(np.abs(values).max()):
         return PairedResult(mean, mean, mean, 1.0 if mean == 0 else math.nan, count)
     half = float(stats.t.ppf(0.5 + confidence / 2, count - 1)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, count - 1))

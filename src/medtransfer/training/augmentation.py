@@ -17,7 +17,7 @@ def augment(
 
     Args:
         images: float in [0, 1], N x C x H x W.
-        settings: how far each change may go; no randomness is drawn for changes of size 0.
+        settings: how far each change may go.
         generator: CPU generator, so that a seed gives the same draws on every device.
 
     Returns:

@@ -29,7 +29,7 @@ def learning_rate_factor(step: int, total: int, recipe: RecipeSettings) -> float
     Rises linearly over the warm-up, the last warm-up step being the first at the peak; then constant,
     or a half cosine that would reach 0 one step after the last.
     """
-    warmup = math.ceil(recipe.warmup * total)
+    warmup = math.ceil(round(recipe.warmup * total, 9))  # 0.07 * 100 is a little above 7
     if step < warmup:
         return (step + 1) / warmup
     if recipe.schedule == "constant":

@@ -267,7 +267,8 @@ def validate(
             "validation_metric": value,
         }
     )
-    if value > outcome.best_value or outcome.best_step < 0:
+    first_defined = np.isnan(outcome.best_value) and not np.isnan(value)
+    if value > outcome.best_value or first_defined or outcome.best_step < 0:
         outcome.best_step, outcome.best_value = step, value
         outcome.weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
