@@ -14,12 +14,14 @@ from medtransfer.evaluation.names import METRIC_LABELS
 from medtransfer.statistics.findings import headline, verdict
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; }
 body { margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: .6rem 0 1.6rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #ddd; }
+th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }
+main { overflow-x: auto; }
 th { border-bottom: 2px solid #888; }
 td.number, th.number { text-align: right; }
+td.text { white-space: normal; }
 caption { text-align: left; color: #555; padding-bottom: .3rem; }
 p.findings { background: #f3f5f8; padding: .8rem 1rem; border-left: 4px solid #0072B2; }
 """
@@ -43,16 +45,17 @@ def summary_page(
         origins: where each data set comes from.
     """
     percent = f"{study.confidence:.0%}"
+    inits = tuple(dict.fromkeys(summary["init"]))
     sections = [
         f"<h1>{html.escape(study.title)}</h1>",
         f"<p>{html.escape(study.question)}</p>" if study.question else "",
         f"<p class='findings'>{html.escape(findings)}</p>",
         "<h2>Metric of each cell</h2>",
         _table(
-            f"Target metric: mean over the runs, {percent} t interval between runs.",
-            ("data set", "network", "training data", "images", "part", "metric", "init"),
-            ("mean", "interval", "sd", "runs"),
-            _summary_rows(summary),
+            f"Target metric: mean over the runs and, in brackets, its {percent} t interval between runs.",
+            ("data set", "network", "training data", "images", "part", "metric"),
+            (*inits, "runs"),
+            _summary_rows(summary, inits),
         ),
         "<h2>Gains</h2>",
         _table(
@@ -72,9 +75,7 @@ def summary_page(
     ]
     title = html.escape(study.title)
     head = f"<meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
-    return (
-        f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(sections)}</body></html>\n"
-    )
+    return f"<!doctype html><html lang='en'><head>{head}</head><body><main>{''.join(sections)}</main></body></html>\n"
 
 
 def summary_csv(summary: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +103,7 @@ def _table(
 
 def _interval(row: pd.Series, form: str) -> str:
     if not np.isfinite(row["low"]):
-        return "none (one run)" if row.get("runs", row.get("pairs")) == 1 else "undefined"
+        return "none (one run)" if row["pairs"] == 1 else "undefined"
     return f"{row['low']:{form}} to {row['high']:{form}}"
 
 
@@ -110,14 +111,22 @@ def _number(value: float, form: str) -> str:
     return f"{value:{form}}" if np.isfinite(value) else "–"
 
 
-def _summary_rows(summary: pd.DataFrame) -> Iterable[tuple[str, ...]]:
+def _summary_rows(summary: pd.DataFrame, inits: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """One row a cell with a column an init."""
     shown = summary[summary["target"] & summary["part"].isin(["test", "external"])]
-    for _, row in shown.iterrows():
-        yield (
-            row["dataset"], row["model"], row["subset"], str(row["training_images"]), row["part"],
-            METRIC_LABELS.get(row["metric"], row["metric"]), row["init"], _number(row["mean"], ".3f"),
-            _interval(row, ".3f"), _number(row["sd"], ".3f"), str(row["runs"]),
-        )  # fmt: skip
+    keys = ["dataset", "model", "subset", "training_images", "part", "metric"]
+    for key, cell in shown.groupby(keys, sort=False):
+        names = [str(value) for value in key]
+        values = {row["init"]: _mean_with_interval(row) for _, row in cell.iterrows()}
+        fewest, most = cell["runs"].min(), cell["runs"].max()
+        runs = str(most) if fewest == most else f"{fewest} to {most}"
+        metric = METRIC_LABELS.get(names[-1], names[-1])
+        yield (*names[:-1], metric, *(values.get(init, "–") for init in inits), runs)
+
+
+def _mean_with_interval(row: pd.Series) -> str:
+    interval = f" [{row['low']:.3f}, {row['high']:.3f}]" if np.isfinite(row["low"]) else ""
+    return _number(row["mean"], ".3f") + interval
 
 
 def _gain_rows(gains: pd.DataFrame, study: StudySettings) -> Iterable[tuple[str, ...]]:

@@ -304,14 +304,21 @@ def many_cells(count: int = 3) -> list[dict]:
 
 def test_the_findings_count_gains_losses_and_undecided_and_name_the_largest():
     text = write_findings(compare(pd.DataFrame(many_cells()), study()), study())
-    assert text.startswith("A toy. Of 3 paired comparisons")
-    assert "1 show a gain, 1 show a loss, 1 can't be told from chance" in text
-    assert "Holm within each data set, 95%" in text
-    largest = text[text.index("The largest differences") :]
-    assert largest.index("d, a, full: src against random +0.200 AUROC [") < largest.index("d, b,")
-    assert largest.index("d, b, full: src against random -0.1") < largest.index("d, c,")
-    assert largest.count("helps") == 1
-    assert largest.count("harms") == 1
+    assert text.startswith("A toy. Paired comparisons of the target metric on the test set: 3.")
+    assert (
+        "Gains: 1, losses: 1, not to be told from chance: 1 (Holm within each data set, 95%)." in text
+    )
+    decided, undecided = text[text.index("Decided:") :].split("The largest undecided:")
+    assert decided.index("d, a, full: src against random +0.200 AUROC [") < decided.index("d, b,")
+    assert "d, b, full: src against random -0.1" in decided
+    assert (decided.count("helps"), decided.count("harms")) == (1, 1)
+    assert "d, c, full: src against random" in undecided and "can't tell" in undecided
+
+
+def test_the_findings_of_undecided_comparisons_have_no_decided_ones():
+    text = write_findings(compare(pd.DataFrame(many_cells(2)), study()), study())
+    assert "Gains: 0, losses: 0" in text
+    assert "Decided:" not in text
 
 
 def test_the_findings_say_how_far_a_sign_flip_test_of_few_pairs_can_go():
@@ -335,7 +342,7 @@ def test_the_findings_count_only_the_declared_family():
     gains = compare(pd.DataFrame(metrics), study())
     assert len(gains) == 5
     assert headline(gains)["model"].tolist() == ["a", "b", "c"]
-    assert "Of 3 paired comparisons" in write_findings(gains, study())
+    assert "test set: 3." in write_findings(gains, study())
 
 
 def test_the_findings_of_folds_speak_of_folds():

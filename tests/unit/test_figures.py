@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 
 import medtransfer.figures
 from medtransfer.config.study import ALL_FIGURES, GridSettings, StudySettings
+from medtransfer.evaluation.names import distinguish_recipes
 from medtransfer.figures import external, gains, metrics, validation_curves
 from medtransfer.figures.style import (
     apply_style,
-    distinguish_recipes,
     init_styles,
     interval_bars,
     offsets,

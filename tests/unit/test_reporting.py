@@ -94,9 +94,16 @@ def test_the_summary_has_a_row_a_cell_with_numbers_of_three_decimals():
     header, row = page().tables[0]
     assert dict(zip(header, row, strict=True)) == {
         "data set": "chest", "network": "cbr", "training data": "full", "images": "1234",
-        "part": "test", "metric": "AUROC", "init": "random", "mean": "0.712",
-        "interval": "0.699 to 0.726", "sd": "0.012", "runs": "5",
+        "part": "test", "metric": "AUROC", "random": "0.712 [0.699, 0.726]", "runs": "5",
     }  # fmt: skip
+
+
+def test_every_init_is_a_column_and_a_missing_one_a_dash():
+    several = pd.concat([summary(), summary(init="src", mean=0.9), summary(model="vit")])
+    header, first, second = page(summary=several).tables[0]
+    assert header[-3:] == ["random", "src", "runs"]
+    assert [cell.split()[0] for cell in first[-3:]] == ["0.712", "0.900", "5"]
+    assert second[-2] == "–"
 
 
 def test_the_gains_have_signed_numbers_the_corrected_p_and_a_verdict():
@@ -130,7 +137,7 @@ def test_many_classes_are_only_counted():
 def test_one_run_has_no_interval_and_says_why():
     lonely = summary(low=math.nan, high=math.nan, sd=math.nan, runs=1)
     header, row = page(summary=lonely).tables[0]
-    assert row[header.index("interval")] == "none (one run)"
+    assert row[header.index("random")] == "0.712"
     alone = gains(low=math.nan, high=math.nan, p=math.nan, p_holm=math.nan, pairs=1)
     header, row = page(gains=alone).tables[1]
     assert row[header.index("interval")] == "none (one run)"
@@ -146,10 +153,10 @@ def test_a_number_that_does_not_exist_is_not_shown_as_nan():
 
 
 def test_several_runs_without_an_interval_are_not_called_one_run():
-    undefined = summary(low=math.nan, high=math.nan, sd=math.nan, runs=3)
-    header, row = page(summary=undefined).tables[0]
-    assert row[header.index("runs")] == "3"
-    assert row[header.index("interval")] != "none (one run)"
+    undefined = gains(low=math.nan, high=math.nan, p=math.nan, p_holm=math.nan, pairs=3)
+    header, row = page(gains=undefined).tables[1]
+    assert row[header.index("pairs")] == "3 seeds"
+    assert row[header.index("interval")] == "undefined"
 
 
 def test_only_target_metrics_of_test_and_external_parts_are_shown():

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from medtransfer.errors import shown_plainly
-from medtransfer.figures.style import apply_style, distinguish_recipes, save_figure
+from medtransfer.evaluation.names import distinguish_recipes
+from medtransfer.figures.style import apply_style, save_figure
 
 
 def table_argument(text: str) -> tuple[str, list[Path]]:

@@ -9,6 +9,7 @@ import pandas as pd
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
+from medtransfer.evaluation.names import distinguish_recipes
 from medtransfer.reporting import summary_csv, summary_page
 from medtransfer.statistics.findings import write_findings
 
@@ -25,7 +26,8 @@ def main() -> None:
     add("--csv", type=Path, required=True, help="CSV table to write")
     add("--findings", type=Path, required=True, help="text to write")
     arguments = parser.parse_args()
-    summary, gains = pd.read_parquet(arguments.summary), pd.read_parquet(arguments.gains)
+    summary = distinguish_recipes(pd.read_parquet(arguments.summary))
+    gains = distinguish_recipes(pd.read_parquet(arguments.gains))
     audits = {path.parent.name: json.loads(path.read_text()) for path in arguments.audit}
     origins = arguments.origins
     findings = write_findings(gains, arguments.study)

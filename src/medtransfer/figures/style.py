@@ -9,7 +9,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from medtransfer.config.names import parse_init
@@ -112,13 +111,6 @@ def interval_bars(mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nda
 def ordered(values: Iterable[str]) -> list[str]:
     """Distinct values in the order in which they first occur."""
     return list(dict.fromkeys(values))
-
-
-def distinguish_recipes(table: pd.DataFrame) -> pd.DataFrame:
-    """Where a table holds several recipes, name the recipe with the network."""
-    if table["recipe"].nunique() < 2:
-        return table
-    return table.assign(model=table["model"] + ", " + table["recipe"])
 
 
 def save_figure(figure: Figure, paths: Iterable[Path]) -> None:

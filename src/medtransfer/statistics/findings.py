@@ -10,6 +10,10 @@ from medtransfer.config.study import StudySettings
 from medtransfer.evaluation.names import METRIC_LABELS
 from medtransfer.statistics.paired import pairs_needed, smallest_sign_flip_p
 
+# how many comparisons the paragraph spells out
+MOST_DECIDED = 6
+MOST_UNDECIDED = 2
+
 
 def headline(gains: pd.DataFrame) -> pd.DataFrame:
     """The declared families: differences of the target metrics on the test part."""
@@ -27,27 +31,31 @@ def verdict(row: pd.Series, confidence: float) -> str:
 
 
 def write_findings(gains: pd.DataFrame, study: StudySettings) -> str:
-    """One paragraph: how many comparisons are decided, the largest gains, and what limits them."""
+    """One paragraph: how many comparisons are decided, which, and what limits them."""
     family = headline(gains)
     if family.empty:
         return f"{study.title} There is nothing to compare: no cell has two inits."
     verdicts = family.apply(verdict, axis=1, confidence=study.confidence)
-    counts = verdicts.value_counts()
-    decided = ", ".join(
-        f"{counts.get(word, 0)} {meaning}"
-        for word, meaning in (
-            ("helps", "show a gain"),
-            ("harms", "show a loss"),
-            ("can't tell", "can't be told from chance"),
+    counts = [int((verdicts == word).sum()) for word in ("helps", "harms", "can't tell")]
+    decided = _listing(family[verdicts != "can't tell"], MOST_DECIDED, study)
+    undecided = _listing(family[verdicts == "can't tell"], MOST_UNDECIDED, study)
+    return " ".join(
+        (
+            f"{study.title} Paired comparisons of the target metric on the test set: {len(family)}.",
+            f"Gains: {counts[0]}, losses: {counts[1]}, not to be told from chance: {counts[2]}",
+            f"(Holm within each data set, {study.confidence:.0%}).",
+            f"Decided: {decided}." if decided else "",
+            f"The largest undecided: {undecided}." if undecided else "",
+            _limits(family, study),
         )
-    )
-    strongest = family.reindex(family["mean"].abs().sort_values(ascending=False).index).head(3)
-    examples = "; ".join(_sentence(row, study) for _, row in strongest.iterrows())
-    return (
-        f"{study.title} Of {len(family)} paired comparisons of the target metric on the test set, "
-        f"{decided} (Holm within each data set, {study.confidence:.0%}). "
-        f"The largest differences: {examples}. {_limits(family, study)}"
-    )
+    ).replace("  ", " ")
+
+
+def _listing(rows: pd.DataFrame, most: int, study: StudySettings) -> str:
+    """The comparisons with the largest differences, in words."""
+    strongest = rows.reindex(rows["mean"].abs().sort_values(ascending=False).index).head(most)
+    more = f"; and {len(rows) - most} more" if most == MOST_DECIDED and len(rows) > most else ""
+    return "; ".join(_sentence(row, study) for _, row in strongest.iterrows()) + more
 
 
 def _sentence(row: pd.Series, study: StudySettings) -> str:
