@@ -52,7 +52,7 @@ def summary_page(
         f"<p class='findings'>{html.escape(findings)}</p>",
         "<h2>Metric of each cell</h2>",
         _table(
-            f"Target metric: mean over the runs and, in brackets, its {percent} t interval between runs.",
+            f"Target metric: mean over the runs [{percent} t interval between runs].",
             ("data set", "network", "training data", "images", "part", "metric"),
             (*inits, "runs"),
             _summary_rows(summary, inits),
@@ -74,8 +74,9 @@ def summary_page(
         ),
     ]
     title = html.escape(study.title)
-    head = f"<meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
-    return f"<!doctype html><html lang='en'><head>{head}</head><body><main>{''.join(sections)}</main></body></html>\n"
+    head = f"<head><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style></head>"
+    body = f"<body><main>{''.join(sections)}</main></body>"
+    return f"<!doctype html><html lang='en'>{head}{body}</html>\n"
 
 
 def summary_csv(summary: pd.DataFrame) -> pd.DataFrame:

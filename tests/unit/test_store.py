@@ -107,6 +107,8 @@ def test_the_memory_map_holds_exactly_what_pillow_decodes_of_the_accepted_files(
     np.testing.assert_array_equal(images, expected)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in good]
     assert samples["sha256"].tolist() == digests
+    pixels = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    assert samples["pixel_sha256"].tolist() == pixels
 
 
 def test_one_and_two_workers_write_identical_files(damaged, tmp_path):

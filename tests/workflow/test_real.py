@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import PROJECT, Workspace
 
-DATA = Path(os.environ.get("MEDTRANSFER_REAL_DATA", "absent"))
+DATA = Path(os.environ.get("MEDTRANSFER_REAL_DATA", "absent")).resolve()
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(not DATA.is_dir(), reason="MEDTRANSFER_REAL_DATA is no folder"),

@@ -137,3 +137,17 @@ def test_a_setting_repeats_the_first_stage_that_reads_it(place, value, first, fi
     jobs = finished.planned()
     finished.write_study(mini_settings)
     assert next(rule for rule in order if rule in jobs) == first
+
+
+def test_new_pixels_under_the_same_files_repeat_the_training_and_old_ones_repeat_nothing(
+    finished, mini_settings
+):
+    settings = copy.deepcopy(mini_settings)
+    settings["datasets"]["chest"]["image_size"] = 20
+    split = "results/data/chest/splits/holdout.parquet"
+    finished.write_study(settings)
+    finished.snakemake(split)
+    assert finished.planned()["train"] == 6
+    finished.write_study(mini_settings)
+    finished.snakemake(split)
+    assert finished.planned() == {}

@@ -27,6 +27,7 @@ SAMPLES = Schema(
         "image_id": Column("text", "keyed hash of the image's path and frame"),
         "manifest_row": Column("integer", "row of the manifest, from 0"),
         "sha256": Column("text", "hash of the source file's bytes"),
+        "pixel_sha256": Column("text", "hash of the stored pixels: this table changes when they do"),
         "patient": Column("text", "keyed hash of the patient; the image_id where none is known"),
         "site": Column("text", "hospital or scanner, empty when the manifest names none"),
         "published_part": Column("text", "train, validation or test as published, or empty"),
@@ -65,10 +66,13 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Outcome:
+    """The hashes of an image's file and pixels, or the stage and reason of its rejection."""
+
     row: int
-    sha256: str
-    stage: str
-    reason: str
+    sha256: str = ""
+    pixel_sha256: str = ""
+    stage: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def _decode_all(manifest: pd.DataFrame, target: _Target, workers: int) -> Iterat
             entry = manifest.iloc[row]
             requests.append((_Request(row, str(entry["file"]), int(entry["frame"])), target))
         else:
-            yield _Outcome(row, "", "manifest", "no label")
+            yield _Outcome(row, stage="manifest", reason="no label")
     if workers <= 1:
         yield from map(_decode_one, requests)
         return
@@ -152,18 +156,19 @@ def _decode_one(job: tuple[_Request, _Target]) -> _Outcome:
     try:
         content = Path(request.file).read_bytes()
     except OSError as error:
-        return _Outcome(request.row, "", "read", error.strerror or type(error).__name__)
+        reason = error.strerror or type(error).__name__
+        return _Outcome(request.row, stage="read", reason=reason)
     digest = hashlib.sha256(content).hexdigest()
     try:
         image = decode_image(content, request.file, frame)
         square = to_square(image, target.size, target.channels, target.geometry)
     except DataError as error:
-        return _Outcome(request.row, digest, "decode", str(error))
+        return _Outcome(request.row, digest, stage="decode", reason=str(error))
     except Exception as error:  # decoders raise anything on damaged bytes
-        return _Outcome(request.row, digest, "decode", _decoder_reason(error))
+        return _Outcome(request.row, digest, stage="decode", reason=_decoder_reason(error))
     images = np.lib.format.open_memmap(target.path, mode="r+")
     images[request.row] = square
-    return _Outcome(request.row, digest, "", "")
+    return _Outcome(request.row, digest, hashlib.sha256(square.tobytes()).hexdigest())
 
 
 def _decoder_reason(error: Exception) -> str:
@@ -175,7 +180,7 @@ def _decoder_reason(error: Exception) -> str:
 def _rejected_table(manifest: pd.DataFrame, outcomes: list[_Outcome]) -> pd.DataFrame:
     failed = pd.DataFrame(
         [asdict(outcome) for outcome in outcomes if outcome.reason],
-        columns=["row", "sha256", "stage", "reason"],
+        columns=["row", "stage", "reason"],
     ).sort_values("row")
     rows = failed["row"].to_numpy(dtype=np.int64)
     table = manifest.iloc[rows][["manifest_row", "file", "frame"]].reset_index(drop=True)
@@ -221,12 +226,13 @@ def _keep_rows(partial: Path, rows: np.ndarray, path: Path) -> None:
 def _samples_table(
     manifest: pd.DataFrame, outcomes: list[_Outcome], accepted: np.ndarray, key: bytes
 ) -> pd.DataFrame:
-    digests = {outcome.row: outcome.sha256 for outcome in outcomes}
+    by_row = {outcome.row: outcome for outcome in outcomes}
     kept = manifest.iloc[accepted].reset_index(drop=True)
     identities = kept["file"] + "#" + kept["frame"].astype(str)
     image_ids = [keyed_hash(key, identity) for identity in identities]
     table = pd.DataFrame({"image_id": image_ids, "manifest_row": kept["manifest_row"]})
-    table["sha256"] = [digests[row] for row in accepted]
+    table["sha256"] = [by_row[row].sha256 for row in accepted]
+    table["pixel_sha256"] = [by_row[row].pixel_sha256 for row in accepted]
     table["patient"] = [
         keyed_hash(key, str(patient)) if pd.notna(patient) else image_id
         for patient, image_id in zip(kept["patient"], image_ids, strict=True)
