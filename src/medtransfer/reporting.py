@@ -14,14 +14,13 @@ from medtransfer.evaluation.names import METRIC_LABELS
 from medtransfer.statistics.findings import headline, verdict
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; }
-body { margin: 2rem auto; padding: 0 1rem; }
+body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; padding: 0 1rem; }
+main { max-width: 84rem; margin: auto; overflow-x: auto; }
+p { max-width: 60rem; }
 table { border-collapse: collapse; margin: .6rem 0 1.6rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }
-main { overflow-x: auto; }
+th, td { padding: .2rem .55rem; text-align: left; border-bottom: 1px solid #ddd; }
 th { border-bottom: 2px solid #888; }
-td.number, th.number { text-align: right; }
-td.text { white-space: normal; }
+td.number, th.number { text-align: right; white-space: nowrap; }
 caption { text-align: left; color: #555; padding-bottom: .3rem; }
 p.findings { background: #f3f5f8; padding: .8rem 1rem; border-left: 4px solid #0072B2; }
 """
