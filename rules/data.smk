@@ -38,7 +38,7 @@ rule store:
     Reads: the manifest and the files it names. Writes: the pixel store and its tables.
     """
     input:
-        manifest=manifest_path,
+        manifest=manifest_input,
     output:
         images="results/data/{dataset}/images.npy",
         samples="results/data/{dataset}/samples.parquet",
@@ -57,9 +57,10 @@ rule store:
         runtime=240,
     params:
         dataset=dataset_settings(*STORE_KEYS),
+        manifest=manifest_path,
         code=code("store.py"),
     shell:
-        "python {resources.scripts}/store.py --dataset {params.dataset:q} --manifest {input.manifest:q}"
+        "python {resources.scripts}/store.py --dataset {params.dataset:q} --manifest {params.manifest:q}"
         " --key resources/patient.key --workers {threads}"
         " --folder results/data/{wildcards.dataset} 2> {log:q}"
 

@@ -26,6 +26,34 @@ def manifest_path(wildcards):
     return dataset.manifest or f"resources/datasets/{wildcards.dataset}/manifest.csv"
 
 
+def manifest_input(wildcards):
+    """The manifest as input, if it is there or a rule can make it."""
+    path = manifest_path(wildcards)
+    if CONFIG.datasets[wildcards.dataset].generator is not None:
+        return path
+    return if_placed(path, f"results/data/{wildcards.dataset}/samples.parquet")
+
+
+def if_placed(path, product):
+    """A file that users place by hand, as input; nothing while neither it nor its product exists.
+
+    So a study can be planned before its data are there; the job itself says what is missing. With the
+    product there the file stays an input, since a finished product must not be made anew from nothing.
+    """
+    return [path] if Path(path).exists() or Path(product).exists() else []
+
+
+def weight_file(wildcards):
+    """The settings of a file of weights."""
+    return CONFIG.sources[wildcards.read_source].files[wildcards.model]
+
+
+def weight_file_input(wildcards):
+    """A file of weights as input, if it is there."""
+    product = f"resources/weights/{wildcards.read_source}/{wildcards.model}.json"
+    return if_placed(weight_file(wildcards).path, product)
+
+
 def run_weights(wildcards):
     """The weights that a run starts from, as input; none for a random start.
 

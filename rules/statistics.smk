@@ -55,13 +55,13 @@ rule report_tables:
             "results/{study}/summary.html",
             caption="../workflow/report/summary.rst",
             category="Study {study}",
-            labels={"result": "findings and tables", "kind": "page"},
+            labels={"result": "answer: findings and tables", "kind": "page"},
         ),
         csv=report(
             "results/{study}/summary.csv",
             caption="../workflow/report/summary_csv.rst",
             category="Study {study}",
-            labels={"result": "metric of each cell", "kind": "table"},
+            labels={"result": "answer: metric of each cell", "kind": "table"},
         ),
         findings="results/{study}/findings.txt",
     log:

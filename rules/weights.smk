@@ -11,9 +11,7 @@ rule import_weights:
     Reads: the file that the source's settings name. Writes: weights and sidecar.
     """
     input:
-        lambda wildcards: CONFIG.sources[wildcards.read_source]
-        .files[wildcards.model]
-        .path,
+        weight_file_input,
     output:
         weights="resources/weights/{read_source}/{model}.safetensors",
         sidecar="resources/weights/{read_source}/{model}.json",
@@ -26,9 +24,7 @@ rule import_weights:
         mem_mb=4000,
         runtime=10,
     params:
-        file=lambda wildcards: as_argument(
-            CONFIG.sources[wildcards.read_source].files[wildcards.model]
-        ),
+        file=lambda wildcards: as_argument(weight_file(wildcards)),
         code=code("import_weights.py"),
     shell:
         "python {resources.scripts}/import_weights.py --file {params.file:q}"

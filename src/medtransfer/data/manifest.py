@@ -48,7 +48,10 @@ def read_manifest(path: Path, dataset: DatasetSettings) -> pd.DataFrame:
 def _read_text_table(path: Path) -> pd.DataFrame:
     """All columns as text, empty cells as NaN."""
     if not path.is_file():
-        raise DataError(f"{path}: no such manifest; put the data there or correct the key 'manifest'")
+        raise DataError(
+            f"{path}: no such manifest; place the data set there (its file in config/datasets/ says "
+            "where it comes from) or correct the key 'manifest'"
+        )
     try:
         if path.suffix == ".parquet":
             # the stored index is dropped: columns must stay in step by position
