@@ -116,5 +116,5 @@ def test_a_mistake_in_the_configuration_is_named_without_a_traceback(
     workspace.write_study(settings)
     result = workspace.snakemake("--dry-run", check=False)
     assert result.returncode
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    assert message in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr

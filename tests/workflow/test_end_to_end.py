@@ -132,7 +132,7 @@ def test_no_patient_id_reaches_the_results_or_the_logs(done):
 def test_the_report_holds_every_figure_and_the_page(done):
     done.snakemake("all", "--report", "report.html")
     report = (done.folder / "report.html").read_text()
-    assert report.count("data:image/png;base64") >= 4
+    assert report.count("data:image/png;") >= 4
     assert "results/mine/summary.html" in report
 
 
