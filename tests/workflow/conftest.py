@@ -76,10 +76,11 @@ class Workspace:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake from a shell in which nothing is activated."""
-        command = [str(SNAKEMAKE), *arguments, "--snakefile", str(self.project / "Snakefile")]
-        command += ["--directory", str(self.folder), "--cores", "2"]
+        command = [str(SNAKEMAKE), "--snakefile", str(self.project / "Snakefile")]
         if self.study.exists() and "--configfile" not in arguments:
             command += ["--configfile", str(self.study)]
+        # last, since options that take lists swallow what follows them
+        command += ["--directory", str(self.folder), "--cores", "2", *arguments]
         environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
         environment["PATH"] = "/usr/local/bin:/usr/bin:/bin"
         result = subprocess.run(command, capture_output=True, text=True, env=environment)
