@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 header='# Exact versions for Linux and macOS, Python 3.11 to 3.13. Made by envs/update.sh from pyproject.toml.'
 resolved=$(uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet)
+  --no-header --no-annotate --quiet)
 printf '%s\n%s\n' "$header" "$resolved" >envs/lock.txt
 {
   echo '# The environment of envs/lock.txt for `--software-deployment-method conda`. Made by envs/update.sh.'
