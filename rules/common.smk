@@ -48,10 +48,16 @@ GENERATED = [n for n, d in CONFIG.datasets.items() if d.generator is not None]
 
 # What of a data set's settings each stage depends on; nothing else of them repeats its jobs.
 LABEL_KEYS = {"task", "labels", "classes", "manifest", "generator", "image_size"}
-STORE_KEYS = LABEL_KEYS | {
-    "root", "image", "patient", "site", "split", "frame", "groups", "channels", "geometry",
-    "max_rejected",
-}  # fmt: skip
+MANIFEST_KEYS = LABEL_KEYS | {
+    "root",
+    "image",
+    "patient",
+    "site",
+    "split",
+    "frame",
+    "groups",
+}
+STORE_KEYS = MANIFEST_KEYS | {"channels", "geometry", "max_rejected"}
 SPLIT_KEYS = LABEL_KEYS | {"site", "external_sites", "splits"}
 EVALUATION_KEYS = LABEL_KEYS | {"metric"}
 STATISTICS_KEYS = {"title", "grids", "reference", "confidence"}

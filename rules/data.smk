@@ -32,12 +32,39 @@ rule generate:
         " --folder resources/datasets/{wildcards.generated} 2> {log:q}"
 
 
+rule check_manifest:
+    """Check a manifest before anything is decoded: a typo must not cost a finished store.
+
+    Reads: the manifest. Writes: its number of rows and its hash.
+    """
+    input:
+        manifest=manifest_input,
+    output:
+        "results/data/{dataset}/manifest.json",
+    log:
+        "logs/check_manifest/{dataset}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=2000,
+        runtime=10,
+    params:
+        dataset=dataset_settings(*MANIFEST_KEYS),
+        manifest=manifest_path,
+        code=code("check_manifest.py"),
+    shell:
+        "python {resources.scripts}/check_manifest.py --dataset {params.dataset:q}"
+        " --manifest {params.manifest:q} --output {output:q} 2> {log:q}"
+
+
 rule store:
     """Decode the images of a manifest, each costing at most its own row.
 
     Reads: the manifest and the files it names. Writes: the pixel store and its tables.
     """
     input:
+        checked="results/data/{dataset}/manifest.json",
         manifest=manifest_input,
     output:
         images="results/data/{dataset}/images.npy",

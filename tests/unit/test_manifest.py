@@ -128,7 +128,7 @@ def test_an_absolute_image_path_stays_as_it_is(tmp_path):
     ("keys", "message"),
     [
         ({"image": "pictur"}, r"no column 'pictur' \(key 'image'\); did you mean 'picture'\?"),
-        ({"labels": "findings"}, r"'findings' \(key 'labels\[0\]'\); did you mean 'finding'\?"),
+        ({"labels": "findings"}, r"'findings' \(key 'labels'\); did you mean 'finding'\?"),
         ({"patient": "persn"}, r"'persn' \(key 'patient'\); did you mean 'person'\?"),
         ({"site": "hospitl"}, r"'hospitl' \(key 'site'\); did you mean 'hospital'\?"),
         ({"split": "zzzz"}, r"'zzzz' \(key 'split'\) \(columns: picture, finding, person"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import PROJECT, Workspace
 from PIL import Image
 
@@ -161,3 +162,17 @@ def test_a_wrong_column_stops_the_store_with_its_name(done, tmp_path):
     result = workspace.snakemake("results/data/my_binary/images.npy", check=False)
     assert "no column 'whom' (key 'patient'); did you mean 'who'?" in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_wrong_column_does_not_cost_the_finished_store(done):
+    settings = study(done.folder.parent / "hospital data")
+    settings["datasets"]["my_ordinal"]["labels"] = "stages"
+    other = done.folder / "typo.yaml"
+    other.write_text(yaml.safe_dump(settings))
+    images = done.folder / "results/data/my_ordinal/images.npy"
+    before = images.read_bytes()
+    result = done.snakemake(
+        "--configfile", str(other), "--", str(images.relative_to(done.folder)), check=False
+    )
+    assert "no column 'stages' (key 'labels'); did you mean 'stage'?" in result.stdout + result.stderr
+    assert images.read_bytes() == before

@@ -75,10 +75,12 @@ def _as_text(value: object) -> object:
 
 
 def _check_columns(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> None:
-    labels = dataset.labels if isinstance(dataset.labels, tuple) else (dataset.labels,)
     wanted = {"image": dataset.image, "patient": dataset.patient, "site": dataset.site}
     wanted |= {"split": dataset.split, "frame": dataset.frame}
-    wanted |= {f"labels[{i}]": name for i, name in enumerate(labels)}
+    if isinstance(dataset.labels, str):
+        wanted["labels"] = dataset.labels
+    else:
+        wanted |= {f"labels[{i}]": name for i, name in enumerate(dataset.labels)}
     wanted |= {f"groups[{i}]": name for i, name in enumerate(dataset.groups)}
     known = [str(name) for name in raw.columns]
     for key, column in wanted.items():
