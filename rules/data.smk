@@ -1,7 +1,7 @@
 """Manifests to pixel stores and splits.
 
 REQUIRED: a manifest with its image files, or a generator's settings.
-PROVIDES: results/data/<dataset>/{images.npy,samples.parquet,rejected.parquet,audit.json} and
+PROVIDES: results/data/<dataset>/{manifest.json,images.npy,samples.parquet,rejected.parquet,audit.json},
 results/data/<dataset>/splits/<split>.parquet.
 """
 
