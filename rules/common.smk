@@ -18,7 +18,7 @@ from medtransfer.code_fingerprint import code_fingerprint
 from medtransfer.config.argument import as_argument
 from medtransfer.config.load import load_config
 from medtransfer.config.names import parse_init
-from medtransfer.config.runs import Run, all_runs, needed_weights, study_runs
+from medtransfer.config.runs import all_runs, needed_weights, study_runs
 from medtransfer.errors import MedtransferError
 
 BASE = Path(workflow.basedir)

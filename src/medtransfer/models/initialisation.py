@@ -19,7 +19,7 @@ from medtransfer.models.weights import StateDict
 
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 # timm's own norms derive from none of these; their modules are known by name
-NORM_NAME = re.compile(r"norm|evonorm|filterresponse", re.IGNORECASE)
+NORM_NAME = re.compile(r"norm|filterresponse", re.IGNORECASE)
 
 
 def initialise(

@@ -10,17 +10,13 @@ from statsmodels.stats.multitest import multipletests
 
 from medtransfer.config.names import parse_fold, parse_init
 from medtransfer.config.study import StudySettings
+from medtransfer.evaluation.results import METRICS
 from medtransfer.statistics.paired import PairedResult, nadeau_bengio, paired_t, sign_flip
 from medtransfer.tables import Column, Schema
 
 CELL_COLUMNS = {
-    "recipe": Column("text", "name of the recipe"),
-    "dataset": Column("text", "name of the data set"),
-    "model": Column("text", "name of the network"),
-    "subset": Column("text", "how much training data"),
-    "part": Column("text", "validation, test or external"),
-    "metric": Column("text", "name of the metric"),
-    "target": Column("truth", "whether it is the data set's target metric"),
+    name: METRICS.columns[name]
+    for name in ("recipe", "dataset", "model", "subset", "part", "metric", "target")
 }
 CELL = list(CELL_COLUMNS)
 SUMMARY = Schema(
@@ -28,7 +24,7 @@ SUMMARY = Schema(
     row="one metric of one cell: recipe, data set, model, init, subset and part",
     columns={
         **CELL_COLUMNS,
-        "init": Column("text", "how the network started"),
+        "init": METRICS.columns["init"],
         "mean": Column("number", "mean over the runs"),
         "sd": Column("number", "standard deviation over the runs; empty for one run"),
         "low": Column("number", "lower end of the t interval of the mean over seeds or folds"),
@@ -44,7 +40,7 @@ GAINS = Schema(
     row="one metric of one cell: the paired difference between two inits",
     columns={
         **CELL_COLUMNS,
-        "init": Column("text", "how the network started"),
+        "init": METRICS.columns["init"],
         "reference": Column("text", "the init that is subtracted"),
         "mean": Column("number", "mean paired difference"),
         "low": Column("number", "lower end of its interval"),
