@@ -47,7 +47,15 @@ READ_SOURCES = [s for s, _ in WEIGHTS if CONFIG.sources[s].pretraining is None]
 GENERATED = [n for n, d in CONFIG.datasets.items() if d.generator is not None]
 
 # What of a data set's settings each stage depends on; nothing else of them repeats its jobs.
-LABEL_KEYS = {"task", "labels", "classes", "manifest", "generator", "image_size"}
+LABEL_KEYS = {
+    "task",
+    "labels",
+    "classes",
+    "manifest",
+    "generator",
+    "adapter",
+    "image_size",
+}
 MANIFEST_KEYS = LABEL_KEYS | {
     "root",
     "image",

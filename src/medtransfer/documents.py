@@ -14,6 +14,12 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
+from medtransfer.config.access import (
+    AccessSettings,
+    AdapterSettings,
+    CardSettings,
+    RemoteFileSettings,
+)
 from medtransfer.config.dataset import DatasetSettings, GeneratorSettings, SplitSettings
 from medtransfer.config.embedded import DEFAULT
 from medtransfer.config.model import ModelSettings
@@ -38,7 +44,15 @@ FILES = {
 }
 SECTIONS: dict[str, tuple[type, ...]] = {
     "Study files": (Config, StudySettings, GridSettings, HardwareSettings),
-    "config/datasets/": (DatasetSettings, GeneratorSettings, SplitSettings),
+    "config/datasets/": (
+        DatasetSettings,
+        SplitSettings,
+        GeneratorSettings,
+        AdapterSettings,
+        AccessSettings,
+        RemoteFileSettings,
+        CardSettings,
+    ),
     "config/models/": (ModelSettings,),
     "config/recipes/": (RecipeSettings, AugmentationSettings),
     "config/sources/": (SourceSettings, PretrainingSettings, WeightFileSettings),

@@ -297,7 +297,7 @@ def test_a_study_without_grids_is_refused(library):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"manifest": None}, "give either 'manifest' or 'generator'"),
+        ({"manifest": None}, "give one of 'manifest', 'generator' and 'adapter'"),
         ({"generator": {"name": "phantom_chest", "size": 3}}, "not both and not neither"),
         ({"labels": ["y"]}, "key 'labels' is .* for task binary; allowed: a list of columns for"),
         ({"task": "multilabel", "classes": []}, "key 'labels' is 'y' for task multilabel"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from medtransfer.config.access import AccessSettings, AdapterSettings, CardSettings
 from medtransfer.config.typed import option
 from medtransfer.errors import ConfigError
 
@@ -68,6 +69,12 @@ class DatasetSettings:
     image_size: int = option("side of the stored square images, in pixels", minimum=8)
     manifest: str | None = option("CSV or parquet table, one row an image", default=None)
     generator: GeneratorSettings | None = option("draw the images instead", default=None)
+    adapter: AdapterSettings | None = option(
+        "make the manifest from a public data set's own layout instead", default=None
+    )
+    access: AccessSettings | None = option(
+        "how the files of a public data set come to this machine", default=None
+    )
     root: str | None = option("folder of the image paths (default: the manifest's)", default=None)
     image: str = option("column of image paths", default="image")
     classes: tuple[str | int, ...] = option(
@@ -98,6 +105,7 @@ class DatasetSettings:
     )
     splits: SplitSettings = option("how patients are held out", default=SplitSettings())
     origin: str = option("where the data come from, shown in the report", default="")
+    card: CardSettings | None = option("version, licence, known defects", default=None)
 
     def __post_init__(self) -> None:
         problems = [*self._source_problems(), *self._label_problems(), *self._site_problems()]
@@ -105,8 +113,11 @@ class DatasetSettings:
             raise ConfigError("\n".join(problems))
 
     def _source_problems(self) -> list[str]:
-        if (self.manifest is None) == (self.generator is None):
-            return ["give either 'manifest' or 'generator', not both and not neither"]
+        ways = (self.manifest, self.generator, self.adapter)
+        if sum(way is not None for way in ways) != 1:
+            return ["give one of 'manifest', 'generator' and 'adapter', no more and no less"]
+        if self.access is not None and self.adapter is None:
+            return ["key 'access' needs the key 'adapter', which makes the manifest of what is fetched"]
         return []
 
     def _label_problems(self) -> list[str]:
