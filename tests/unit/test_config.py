@@ -298,7 +298,7 @@ def test_a_study_without_grids_is_refused(library):
     ("keys", "message"),
     [
         ({"manifest": None}, "give one of 'manifest', 'generator' and 'adapter'"),
-        ({"generator": {"name": "phantom_chest", "size": 3}}, "not both and not neither"),
+        ({"generator": {"name": "phantom_chest", "size": 3}}, "no more and no less"),
         ({"labels": ["y"]}, "key 'labels' is .* for task binary; allowed: a list of columns for"),
         ({"task": "multilabel", "classes": []}, "key 'labels' is 'y' for task multilabel"),
         ({"task": "multilabel", "labels": ["u", "v"]}, "'classes' has no meaning for multilabel"),

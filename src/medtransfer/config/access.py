@@ -66,7 +66,7 @@ class AccessSettings:
 
     files: tuple[RemoteFileSettings, ...] = option("what may be downloaded freely", default=())
     client: tuple[str, ...] = option(
-        "command of the owner's own client, for data that need an account; run in the data set's folder",
+        "command of the owner's own client, run in the data set's folder, where an account is needed",
         default=(),
     )
     token: str | None = option(
@@ -118,7 +118,8 @@ class AdapterSettings:
         for key, adapters in meant_for.items():
             if getattr(self, key) is not None and self.name not in adapters:
                 raise ConfigError(
-                    f"key '{key}' has no meaning for adapter {self.name}; it is for {', '.join(adapters)}"
+                    f"key '{key}' has no meaning for adapter {self.name}; "
+                    f"it is for {', '.join(adapters)}"
                 )
         if self.name == "medmnist" and self.subset is None:
             raise ConfigError("adapter medmnist needs the key 'subset', e.g. breastmnist_224")
@@ -133,9 +134,7 @@ class CardSettings:
     size: str = option("images, patients and bytes, as published")
     grouping: str = option("what splits keep whole, and what they can't")
     paper_split: str = option("the split that the studies used", default="")
-    defects: tuple[str, ...] = option(
-        "what is known to be wrong, and what is done about it", default=()
-    )
+    defects: tuple[str, ...] = option("what is known to be wrong, and what is done", default=())
     checked: Literal["real data", "layout"] = option(
         "whether the adapter was run on the full real data, or on a generated copy of the layout only",
         default="layout",
