@@ -45,6 +45,7 @@ WEIGHTS = needed_weights(RUNS)
 TRAINED_SOURCES = [s for s, _ in WEIGHTS if CONFIG.sources[s].pretraining is not None]
 READ_SOURCES = [s for s, _ in WEIGHTS if CONFIG.sources[s].pretraining is None]
 GENERATED = [n for n, d in CONFIG.datasets.items() if d.generator is not None]
+ADAPTED = [n for n, d in CONFIG.datasets.items() if d.adapter is not None]
 
 # What of a data set's settings each stage depends on; nothing else of them repeats its jobs.
 LABEL_KEYS = {
@@ -64,9 +65,19 @@ MANIFEST_KEYS = LABEL_KEYS | {
     "split",
     "frame",
     "groups",
+    "fold_lists",
+    "fold_column",
 }
-STORE_KEYS = MANIFEST_KEYS | {"channels", "geometry", "max_rejected"}
-SPLIT_KEYS = LABEL_KEYS | {"site", "external_sites", "splits"}
+STORE_KEYS = MANIFEST_KEYS | {
+    "channels",
+    "geometry",
+    "bits",
+    "all_frames",
+    "patient_in_header",
+    "max_rejected",
+}
+SPLIT_KEYS = LABEL_KEYS | {"site", "external_sites", "splits", "accept", "drop"}
+AUDIT_KEYS = LABEL_KEYS | {"accept", "drop", "origin", "card"}
 EVALUATION_KEYS = LABEL_KEYS | {"metric"}
 STATISTICS_KEYS = {"title", "grids", "reference", "confidence"}
 
@@ -87,5 +98,6 @@ wildcard_constraints:
     seed=r"\d+",
     source=one_of(source for source, _ in WEIGHTS),
     generated=one_of(GENERATED),
+    adapted=one_of(ADAPTED),
     trained_source=one_of(TRAINED_SOURCES),
     read_source=one_of(READ_SOURCES),

@@ -1,8 +1,8 @@
 """Manifests to pixel stores and splits.
 
-REQUIRED: a manifest with its image files, or a generator's settings.
-PROVIDES: results/data/<dataset>/{manifest.json,images.npy,samples.parquet,rejected.parquet,audit.json},
-results/data/<dataset>/splits/<split>.parquet.
+REQUIRED: a manifest with its image files, a generator's settings, or a public data set's files.
+PROVIDES: results/data/<dataset>/{manifest.json,images.npy,samples.parquet,rejected.parquet},
+results/data/<dataset>/{duplicates.parquet,splits/<split>.parquet,audit.json,audit.html}.
 """
 
 
@@ -32,6 +32,66 @@ rule generate:
         " --folder resources/datasets/{wildcards.generated} 2> {log:q}"
 
 
+rule fetch:
+    """Bring the files of a public data set to this machine, or say which must be placed by hand.
+
+    Reads: the hosts that the data set's settings name. Writes: the files and a record of them.
+    """
+    output:
+        "resources/datasets/{adapted}/fetched.json",
+    log:
+        "logs/fetch/{adapted}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    threads: 1
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=1000,
+        runtime=1440,
+        connections=CONFIG.hardware.connections,
+    params:
+        access=lambda wildcards: as_argument(
+            CONFIG.datasets[wildcards.adapted].access
+        ),
+        code=code("fetch.py"),
+    shell:
+        "python {resources.scripts}/fetch.py --access {params.access:q}"
+        " --folder resources/datasets/{wildcards.adapted} --connections {resources.connections}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule adapt:
+    """Turn the published layout of a public data set into a manifest.
+
+    Reads: the tables and the folders of the data set. Writes: its manifest.
+    """
+    input:
+        fetched=lambda wildcards: (
+            f"resources/datasets/{wildcards.adapted}/fetched.json"
+            if CONFIG.datasets[wildcards.adapted].access is not None
+            else []
+        ),
+        tables=placed_tables,
+    output:
+        "resources/datasets/{adapted}/manifest.csv",
+    log:
+        "logs/adapt/{adapted}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        adapter=lambda wildcards: as_argument(
+            CONFIG.datasets[wildcards.adapted].adapter
+        ),
+        code=code("adapt.py"),
+    shell:
+        "python {resources.scripts}/adapt.py --adapter {params.adapter:q}"
+        " --folder resources/datasets/{wildcards.adapted} --output {output:q} 2> {log:q}"
+
+
 rule check_manifest:
     """Check a manifest before anything is decoded: a typo must not cost a finished store.
 
@@ -39,6 +99,7 @@ rule check_manifest:
     """
     input:
         manifest=manifest_input,
+        folds=fold_list_inputs,
     output:
         "results/data/{dataset}/manifest.json",
     log:
@@ -66,11 +127,11 @@ rule store:
     input:
         checked="results/data/{dataset}/manifest.json",
         manifest=manifest_input,
+        folds=fold_list_inputs,
     output:
         images="results/data/{dataset}/images.npy",
         samples="results/data/{dataset}/samples.parquet",
         rejected="results/data/{dataset}/rejected.parquet",
-        audit="results/data/{dataset}/audit.json",
     log:
         "logs/store/{dataset}.log",
     benchmark:
@@ -92,13 +153,42 @@ rule store:
         " --folder results/data/{wildcards.dataset} 2> {log:q}"
 
 
-rule split:
-    """Assign whole patients to training, validation, test and external parts.
+rule find_duplicates:
+    """Find the images that show the same picture.
 
-    Reads: the store's table of samples. Writes: one part for each image.
+    Reads: the pixel store. Writes: pairs of duplicates.
     """
     input:
         samples="results/data/{dataset}/samples.parquet",
+        images=ancient("results/data/{dataset}/images.npy"),
+    output:
+        "results/data/{dataset}/duplicates.parquet",
+    log:
+        "logs/find_duplicates/{dataset}.log",
+    benchmark:
+        "benchmarks/find_duplicates/{dataset}.tsv"
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        near=near_duplicates_flag,
+        code=code("find_duplicates.py"),
+    shell:
+        "python {resources.scripts}/find_duplicates.py --samples {input.samples:q}"
+        " --images {input.images:q} {params.near} --output {output:q} 2> {log:q}"
+
+
+rule split:
+    """Assign whole patients, with their duplicates, to training, validation, test and external parts.
+
+    Reads: the store's table of samples, pairs of duplicates. Writes: one part for each image.
+    """
+    input:
+        samples="results/data/{dataset}/samples.parquet",
+        duplicates="results/data/{dataset}/duplicates.parquet",
     output:
         "results/data/{dataset}/splits/{split}.parquet",
     log:
@@ -114,4 +204,43 @@ rule split:
         code=code("split.py"),
     shell:
         "python {resources.scripts}/split.py --dataset {params.dataset:q} --samples {input.samples:q}"
-        " --split {wildcards.split} --output {output:q} 2> {log:q}"
+        " --duplicates {input.duplicates:q} --split {wildcards.split} --output {output:q} 2> {log:q}"
+
+
+rule audit:
+    """Count what a data set and its splits hold, and what is wrong with them.
+
+    Reads: the store's tables, duplicates, all its splits. Writes: the audit, and a page of it.
+    """
+    input:
+        samples="results/data/{dataset}/samples.parquet",
+        rejected="results/data/{dataset}/rejected.parquet",
+        duplicates="results/data/{dataset}/duplicates.parquet",
+        splits=lambda wildcards: collect(
+            "results/data/{dataset}/splits/{split}.parquet",
+            dataset=wildcards.dataset,
+            split=dataset_splits(wildcards),
+        ),
+    output:
+        audit="results/data/{dataset}/audit.json",
+        page=report(
+            "results/data/{dataset}/audit.html",
+            caption="../workflow/report/audit.rst",
+            category="Data",
+            labels={"result": "{dataset}", "kind": "page"},
+        ),
+    log:
+        "logs/audit/{dataset}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=2000,
+        runtime=10,
+    params:
+        dataset=dataset_settings(*AUDIT_KEYS),
+        code=code("audit.py"),
+    shell:
+        "python {resources.scripts}/audit.py --dataset {params.dataset:q} --name {wildcards.dataset}"
+        " --folder results/data/{wildcards.dataset} --split {input.splits:q}"
+        " --output {output.audit:q} --page {output.page:q} 2> {log:q}"

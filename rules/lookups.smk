@@ -5,6 +5,7 @@ REQUIRED: rules/common.smk. PROVIDES: paths and arguments as functions of wildca
 
 import json
 
+from medtransfer.config.names import published_fold
 from medtransfer.config.runs import pretraining_run
 
 
@@ -21,7 +22,7 @@ def dataset_settings(*keys):
 
 
 def manifest_path(wildcards):
-    """Where the data set's manifest is: the user's, or that of its generator."""
+    """Where the data set's manifest is: the user's, or that of its generator or adapter."""
     dataset = CONFIG.datasets[wildcards.dataset]
     return dataset.manifest or f"resources/datasets/{wildcards.dataset}/manifest.csv"
 
@@ -29,9 +30,50 @@ def manifest_path(wildcards):
 def manifest_input(wildcards):
     """The manifest as input, if it is there or a rule can make it."""
     path = manifest_path(wildcards)
-    if CONFIG.datasets[wildcards.dataset].generator is not None:
+    if CONFIG.datasets[wildcards.dataset].manifest is None:
         return path
     return if_placed(path, f"results/data/{wildcards.dataset}/samples.parquet")
+
+
+def fold_list_inputs(wildcards):
+    """The lists of the published folds that runs on the data set use, if they are there."""
+    pattern = CONFIG.datasets[wildcards.dataset].fold_lists
+    folds = {published_fold(split) for split in dataset_splits(wildcards)} - {None}
+    return [
+        path
+        for fold in sorted(folds)
+        for part in ("train", "val", "test")
+        for path in if_placed(
+            pattern.replace("{part}", part).replace("{fold}", str(fold)),
+            f"results/data/{wildcards.dataset}/samples.parquet",
+        )
+    ]
+
+
+def dataset_splits(wildcards):
+    """The splits that runs on the data set use, in their order."""
+    return list(
+        dict.fromkeys(run.split for run in RUNS if run.dataset == wildcards.dataset)
+    )
+
+
+def near_duplicates_flag(wildcards):
+    """`--exact-only` for data sets that accept near duplicates, which needn't be looked for."""
+    accepted = "near_duplicates" in CONFIG.datasets[wildcards.dataset].accept
+    return "--exact-only" if accepted else ""
+
+
+def placed_tables(wildcards):
+    """The small files among what a public data set must have, as inputs if they are there."""
+    folder = f"resources/datasets/{wildcards.adapted}"
+    access = CONFIG.datasets[wildcards.adapted].access
+    names = [] if access is None else access.expected
+    tables = [name for name in names if name.endswith((".csv", ".txt"))]
+    return [
+        path
+        for name in tables
+        for path in if_placed(f"{folder}/{name}", f"{folder}/manifest.csv")
+    ]
 
 
 def if_placed(path, product):

@@ -14,11 +14,12 @@ localrules:
 
 
 rule data:
-    """All pixel stores and splits."""
+    """All pixel stores, splits and audits."""
     input:
         sorted(
             {f"results/data/{run.dataset}/splits/{run.split}.parquet" for run in RUNS}
         ),
+        sorted({f"results/data/{run.dataset}/audit.json" for run in RUNS}),
 
 
 rule weights:

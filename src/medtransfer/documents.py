@@ -27,6 +27,7 @@ from medtransfer.config.recipe import AugmentationSettings, RecipeSettings
 from medtransfer.config.source import PretrainingSettings, SourceSettings, WeightFileSettings
 from medtransfer.config.study import Config, GridSettings, HardwareSettings, StudySettings
 from medtransfer.config.typed import default_of, describe, json_schema, plain
+from medtransfer.data.duplicates import DUPLICATES
 from medtransfer.data.splits import SPLIT
 from medtransfer.data.store import REJECTED, SAMPLES
 from medtransfer.evaluation.results import CURVES, METRICS, RUNS
@@ -60,6 +61,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
 TABLE_PATHS: tuple[tuple[Schema, str], ...] = (
     (SAMPLES, "results/data/<dataset>/samples.parquet"),
     (REJECTED, "results/data/<dataset>/rejected.parquet"),
+    (DUPLICATES, "results/data/<dataset>/duplicates.parquet"),
     (SPLIT, "results/data/<dataset>/splits/<split>.parquet"),
     (PREDICTIONS, "results/runs/<run>/predictions.parquet"),
     (HISTORY, "results/runs/<run>/history.parquet"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,19 +10,8 @@ import pandas as pd
 
 from medtransfer.config.study import StudySettings
 from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.pages import counts, page, paragraph, table
 from medtransfer.statistics.findings import headline, verdict
-
-STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; padding: 0 1rem; }
-main { max-width: 84rem; margin: auto; overflow-x: auto; }
-p { max-width: 60rem; }
-table { border-collapse: collapse; margin: .6rem 0 1.6rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .55rem; text-align: left; border-bottom: 1px solid #ddd; }
-th { border-bottom: 2px solid #888; }
-td.number, th.number { text-align: right; white-space: nowrap; }
-caption { text-align: left; color: #555; padding-bottom: .3rem; }
-p.findings { background: #f3f5f8; padding: .8rem 1rem; border-left: 4px solid #0072B2; }
-"""
 
 
 def summary_page(
@@ -46,18 +34,17 @@ def summary_page(
     percent = f"{study.confidence:.0%}"
     inits = tuple(dict.fromkeys(summary["init"]))
     sections = [
-        f"<h1>{html.escape(study.title)}</h1>",
-        f"<p>{html.escape(study.question)}</p>" if study.question else "",
-        f"<p class='findings'>{html.escape(findings)}</p>",
+        paragraph(study.question) if study.question else "",
+        paragraph(findings, "findings"),
         "<h2>Metric of each cell</h2>",
-        _table(
+        table(
             f"Target metric: mean over the runs [{percent} t interval between runs].",
             ("data set", "network", "training data", "images", "part", "metric"),
             (*inits, "runs"),
             _summary_rows(summary, inits),
         ),
         "<h2>Gains</h2>",
-        _table(
+        table(
             f"Paired differences on the test set with {percent} intervals; p after Holm within "
             "each data set. “Can't tell” is not “no difference”.",
             ("data set", "network", "training data", "comparison", "metric"),
@@ -65,40 +52,19 @@ def summary_page(
             _gain_rows(gains, study),
         ),
         "<h2>Data</h2>",
-        _table(
+        table(
             "What was stored and what was rejected; rejected.parquet names each file.",
             ("data set", "origin", "labels", "sites", "why rejected"),
             ("images", "patients", "rejected"),
             _data_rows(audits, origins),
         ),
     ]
-    title = html.escape(study.title)
-    head = f"<head><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style></head>"
-    body = f"<body><main>{''.join(sections)}</main></body>"
-    return f"<!doctype html><html lang='en'>{head}{body}</html>\n"
+    return page(study.title, sections)
 
 
 def summary_csv(summary: pd.DataFrame) -> pd.DataFrame:
     """The target metrics of all cells, unrounded."""
     return summary[summary["target"]].drop(columns="target")
-
-
-def _table(
-    caption: str, texts: tuple[str, ...], numbers: tuple[str, ...], rows: Iterable[tuple[str, ...]]
-) -> str:
-    """An HTML table whose last columns are numbers."""
-    kinds = [""] * len(texts) + [" class='number'"] * len(numbers)
-    head = "".join(f"<th{k}>{html.escape(n)}</th>" for n, k in zip(texts + numbers, kinds, strict=True))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{k}>{html.escape(cell)}</td>" for cell, k in zip(row, kinds, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f"<table><caption>{html.escape(caption)}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
 
 
 def _interval(row: pd.Series, form: str) -> str:
@@ -144,14 +110,7 @@ def _data_rows(
 ) -> Iterable[tuple[str, ...]]:
     for name, audit in audits.items():
         yield (
-            name, origins.get(name, ""), _counts(audit["classes"]), _counts(audit["sites"]),
-            _counts(audit["rejected_reasons"]), str(audit["images"]), str(audit["patients"]),
+            name, origins.get(name, ""), counts(audit["classes"]), counts(audit["sites"]),
+            counts(audit["rejected_reasons"]), str(audit["images"]), str(audit["patients"]),
             str(audit["rejected"]),
         )  # fmt: skip
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    """Names with their counts; long lists are only counted."""
-    if len(counts) > 20:
-        return f"{len(counts)} different"
-    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -205,7 +205,7 @@ def test_a_part_defined_in_the_configuration_and_in_a_file_is_refused(library):
         ({"subsets": ["half"]}, "subsets", ["subset 'half'", "full, n<images>, p<percent"]),
         ({"splits": ["published"]}, "datasets", ["'published'", "key 'split'", "spots"]),
         ({"splits": ["cv5-5"]}, "splits", ["split 'cv5-5'", "numbered from 0"]),
-        ({"splits": ["random"]}, "splits", ["split 'random'", "holdout, published, cv"]),
+        ({"splits": ["random"]}, "splits", ["split 'random'", "holdout, published, published-<fold"]),
     ],
 )
 def test_a_bad_reference_names_the_key_and_what_is_allowed(library, keys, place, words):

@@ -22,9 +22,10 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from medtransfer.data.dicom import PERCENTILES, percentile_range, read_dicom, window
+from medtransfer.data.dicom import DicomFile
+from medtransfer.data.display import PERCENTILES, percentile_range, window
 from medtransfer.data.embedded.dicom_writer import Acquisition
-from medtransfer.data.images import decode_image
+from medtransfer.data.images import EncodedFile
 from medtransfer.errors import DataError
 
 SYNTAXES = [
@@ -60,6 +61,19 @@ def image(stored: np.ndarray, bits: int | None = None, **tags: Any) -> Dataset:
     for name, value in tags.items():
         setattr(dataset, name, value)
     return dataset
+
+
+def levels(values: np.ndarray) -> np.ndarray:
+    """Display values as float32 in [0, 255]."""
+    return values.astype(np.float32) if values.dtype == np.uint8 else values * np.float32(255)
+
+
+def read_dicom(content: bytes, frame: int | None = None) -> np.ndarray:
+    return levels(DicomFile(content).picture(frame).values)
+
+
+def decode_image(content: bytes, name: str) -> np.ndarray:
+    return levels(EncodedFile(content, name).picture().values)
 
 
 def encoded(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:

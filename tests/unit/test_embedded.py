@@ -22,7 +22,7 @@ from pydicom.uid import (
 from medtransfer.config.dataset import DatasetSettings, GeneratorSettings
 from medtransfer.config.load import read_yaml
 from medtransfer.config.typed import parse
-from medtransfer.data.dicom import read_dicom
+from medtransfer.data.dicom import DicomFile
 from medtransfer.data.embedded.chest import (
     Patient,
     draw_chest,
@@ -40,7 +40,7 @@ from medtransfer.data.embedded.fractal import (
 )
 from medtransfer.data.embedded.fundus import GRADE_SHARES, draw_fundus, write_phantom_fundus
 from medtransfer.data.embedded.generate import generate_dataset
-from medtransfer.data.images import decode_image
+from medtransfer.data.images import open_source
 from medtransfer.data.manifest import read_manifest
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -140,9 +140,9 @@ def test_a_generated_data_set_is_read_by_its_settings(tmp_path, name, size, imag
     if dataset.patient is not None:
         assert table["patient"].nunique() == size
     for path in table["file"]:
-        values = decode_image(Path(path).read_bytes(), path)
+        values = open_source(Path(path)).picture().values
         assert values.ndim == {1: 2, 3: 3}[dataset.channels]
-        assert values.std() > 5
+        assert values.std() > (5 if values.dtype == np.uint8 else 0.02)
 
 
 # chest
@@ -161,7 +161,7 @@ def test_a_written_phantom_is_read_back_within_its_quantisation(
     brightness[0, :2] = 0.0, 1.0
     acquisition = Acquisition(syntax, bits, inverted, slope, intercept, windowed=True)
     write_dicom(tmp_path / "x.dcm", brightness, acquisition, IDENTITY, generator())
-    found = read_dicom((tmp_path / "x.dcm").read_bytes())
+    found = DicomFile((tmp_path / "x.dcm").read_bytes()).picture().values * 255
     step = 255 / (2**bits - 1)
     np.testing.assert_allclose(found, brightness * 255, atol=step / 2 + 1e-4)
 
@@ -171,7 +171,7 @@ def test_a_phantom_without_window_is_read_back_stretched_and_upright(tmp_path, i
     brightness = 0.2 + 0.5 * generator().random((32, 32))
     acquisition = Acquisition(ExplicitVRLittleEndian, 12, inverted, 1.0, 0.0, windowed=False)
     write_dicom(tmp_path / "x.dcm", brightness, acquisition, IDENTITY, generator())
-    found = read_dicom((tmp_path / "x.dcm").read_bytes())
+    found = DicomFile((tmp_path / "x.dcm").read_bytes()).picture().values * 255
     low, high = np.percentile(brightness, [1, 99])
     expected = np.clip((brightness - low) / (high - low), 0, 1) * 255
     np.testing.assert_allclose(found, expected, atol=0.5)

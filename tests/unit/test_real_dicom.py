@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medtransfer.data.images import decode_image
+from medtransfer.data.images import open_source
 
 FOLDER = Path(os.environ.get("MEDTRANSFER_REAL_DATA", "absent")) / "dicom_mixed"
 pytestmark = [
@@ -24,11 +24,13 @@ TWINS = [
     ("MR_small.dcm", "MR_small_jp2klossless.dcm"),
     ("OBXXXX1A.dcm", "OBXXXX1A_rle.dcm"),
     ("color-pl.dcm", "color-px.dcm"),
+    ("US1_UNCR.dcm", "US1_J2KR.dcm"),
 ]
 
 
 def read(name: str, frame: int | None = None) -> np.ndarray:
-    return decode_image((FOLDER / name).read_bytes(), name, frame)
+    values = open_source(FOLDER / name).picture(frame).values
+    return values if values.dtype == np.uint8 else values * 255
 
 
 @pytest.mark.parametrize(("one", "other"), TWINS)

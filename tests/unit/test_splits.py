@@ -11,7 +11,8 @@ import pytest
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.typed import parse
-from medtransfer.data.splits import SPLIT, make_split, training_subset
+from medtransfer.data import splits
+from medtransfer.data.splits import SPLIT, training_subset
 from medtransfer.errors import ConfigError, DataError
 
 PATIENTS = 200
@@ -39,6 +40,8 @@ def stored(patients: int = PATIENTS, seed: int = 0, positive: float = 0.3) -> pd
             "image_id": [digest(("image", seed, row))[:16] for row in rows],
             "manifest_row": rows,
             "sha256": [digest(("bytes", seed, row)) for row in rows],
+            "pixel_sha256": [digest(("pixels", seed, row)) for row in rows],
+            "header_patient": "",
             "patient": [digest(("patient", p))[:16] for p in patient],
             "site": np.where(generator.random(patients) < 0.3, "B", "A")[patient],
             "published_part": None,
@@ -46,6 +49,18 @@ def stored(patients: int = PATIENTS, seed: int = 0, positive: float = 0.3) -> pd
         }
     )
     return table.sample(frac=1, random_state=seed).reset_index(drop=True)
+
+
+def pairs(*rows: tuple[str, str, str]) -> pd.DataFrame:
+    """Duplicates: pairs of image_id and their kind."""
+    table = pd.DataFrame(rows, columns=["image_a", "image_b", "kind"], dtype=object)
+    return table.assign(bits=0)
+
+
+def make_split(
+    samples: pd.DataFrame, dataset: DatasetSettings, split: str, duplicates: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    return splits.make_split(samples, pairs() if duplicates is None else duplicates, dataset, split)
 
 
 def parts_by_image(split: pd.DataFrame) -> dict[str, tuple[str, int]]:
@@ -223,8 +238,11 @@ def test_a_published_split_that_tears_patients_is_refused_with_their_number():
     several = samples[samples.duplicated("patient")].drop_duplicates("patient").index[:3]
     swap = {"train": "test", "test": "train", "validation": "train"}
     samples.loc[several, "published_part"] = samples.loc[several, "published_part"].map(swap)
-    with pytest.raises(DataError, match="published split puts 3 patients into more than one part"):
+    message = r"split published leaks: 3 patients with images in several parts .*accept: .patients."
+    with pytest.raises(DataError, match=message):
         make_split(samples, settings(split="s"), "published")
+    accepted = make_split(samples, settings(split="s", accept=["patients"]), "published")
+    assert accepted["part"].tolist() == samples["published_part"].tolist()
 
 
 def test_a_published_split_with_gaps_is_refused_with_their_number():
@@ -242,6 +260,132 @@ def test_a_published_split_may_have_gaps_at_external_sites():
     table = make_split(samples, chosen, "published")
     expected = samples["published_part"].where(~outside, "external")
     assert table["part"].tolist() == expected.tolist()
+
+
+def test_where_no_validation_part_is_published_one_is_drawn_from_the_training_patients():
+    samples = published(stored()).replace({"published_part": {"validation": "train"}})
+    table = make_split(samples, settings(split="s", splits={"validation": 0.2}), "published")
+    assert ((table["part"] == "test") == (samples["published_part"] == "test")).all()
+    assert table.groupby(samples["patient"])["part"].nunique().max() == 1
+    inner = samples[samples["published_part"] == "train"].drop_duplicates("patient")
+    share = len(patients_in(samples, table, "validation")) / len(inner)
+    assert abs(share - 0.2) < 0.03
+    shuffled = samples.sample(frac=1, random_state=1)
+    again = make_split(shuffled, settings(split="s", splits={"validation": 0.2}), "published")
+    assert parts_by_image(table) == parts_by_image(again)
+
+
+def test_images_in_no_list_of_a_published_fold_are_excluded():
+    samples = published(stored()).rename(columns={"published_part": "published_part_2"})
+    samples.loc[[3, 8], "published_part_2"] = None
+    table = make_split(samples.assign(published_part=None), settings(), "published-2")
+    assert table["part"].tolist() == samples["published_part_2"].fillna("excluded").tolist()
+    with pytest.raises(DataError, match=r"split published-3: its lists are not at x/{part}{fold}"):
+        make_split(samples, settings(fold_lists="x/{part}{fold}"), "published-3")
+
+
+# duplicates, header patients, dropped images
+
+
+def strangers(samples: pd.DataFrame, part: pd.Series, one: str, other: str) -> tuple[str, str]:
+    """An image of each of two parts, of different patients."""
+    first = samples[(part == one).to_numpy()].iloc[0]
+    second = samples[(part == other).to_numpy()].iloc[0]
+    assert first["patient"] != second["patient"]
+    return first["image_id"], second["image_id"]
+
+
+@pytest.mark.parametrize("split", ["holdout", *CV])
+@pytest.mark.parametrize("kind", ["exact", "near"])
+def test_drawn_splits_keep_duplicates_and_their_patients_together(split, kind):
+    samples = stored()
+    apart = make_split(samples, settings(), split)["part"]
+    chosen = [strangers(samples, apart, "train", other) for other in ("test", "validation")]
+    found = pairs(*((a, b, kind) for a, b in chosen))
+    table = make_split(samples, settings(), split, found)
+    part = dict(zip(table["image_id"], table["part"], strict=True))
+    assert len({part[image] for pair in chosen for image in pair}) == 1  # all linked by one image
+    assert table.groupby(samples["patient"])["part"].nunique().max() == 1
+
+
+@pytest.mark.parametrize("kind", ["exact", "near"])
+def test_accepted_duplicates_change_nothing(kind):
+    samples = stored()
+    apart = make_split(samples, settings(), "holdout")
+    a, b = strangers(samples, apart["part"], "train", "test")
+    chosen = settings(accept=[f"{kind}_duplicates"])
+    pd.testing.assert_frame_equal(make_split(samples, chosen, "holdout", pairs((a, b, kind))), apart)
+
+
+@pytest.mark.parametrize("kind", ["exact", "near"])
+def test_a_published_split_that_tears_duplicates_stops_unless_that_is_accepted(kind):
+    samples = published(stored())
+    a, b = strangers(samples, samples["published_part"], "train", "test")
+    rows = [int(samples["manifest_row"][samples["image_id"] == image].iloc[0]) for image in (a, b)]
+    message = (
+        "split published leaks: 1 pairs of .*equal images in different parts .first: manifest row "
+        f"{rows[0]} in train, row {rows[1]} in test.*accept: .{kind}_duplicates."
+    )
+    with pytest.raises(DataError, match=message):
+        make_split(samples, settings(split="s"), "published", pairs((a, b, kind)))
+    chosen = settings(split="s", accept=[f"{kind}_duplicates"])
+    table = make_split(samples, chosen, "published", pairs((a, b, kind)))
+    assert table["part"].tolist() == samples["published_part"].tolist()
+
+
+def test_patients_that_only_the_headers_tell_are_kept_together():
+    samples = stored()
+    apart = make_split(samples, settings(), "holdout")["part"]
+    a, b = strangers(samples, apart, "train", "test")
+    samples.loc[samples["image_id"].isin([a, b]), "header_patient"] = "one person"
+    table = make_split(samples, settings(), "holdout")
+    part = dict(zip(table["image_id"], table["part"], strict=True))
+    assert part[a] == part[b]
+    chosen = settings(accept=["header_patients"])
+    assert make_split(samples, chosen, "holdout")["part"].tolist() == apart.tolist()
+
+
+def test_one_name_in_all_headers_is_refused_with_the_way_out():
+    samples = stored().assign(header_patient="ANON")
+    with pytest.raises(DataError, match=r"of 200 patients, are linked .* accept header_patients"):
+        make_split(samples, settings(), "holdout")
+    make_split(samples, settings(accept=["header_patients"]), "holdout")
+
+
+def test_duplicates_of_an_external_image_are_external_too():
+    samples = stored()
+    a = samples["image_id"][samples["site"] == "A"].iloc[0]
+    b = samples["image_id"][samples["site"] == "B"].iloc[0]
+    chosen = settings(site="s", external_sites=["B"])
+    table = make_split(samples, chosen, "holdout", pairs((a, b, "exact")))
+    patient = samples["patient"][samples["image_id"] == a].iloc[0]
+    assert set(table["part"][samples["patient"] == patient]) == {"external"}
+
+
+def test_dropped_images_are_in_no_part():
+    samples = stored()
+    same = samples.index[[0, 50, 90]]
+    other = samples.index[[1, 60]]
+    samples.loc[same, "pixel_sha256"] = "same"
+    samples.loc[other, "pixel_sha256"] = "contradictory"
+    samples.loc[same, "label"] = 0
+    samples.loc[other, "label"] = [0, 1]
+    ids = samples["image_id"]
+    found = pairs(
+        (ids[same[0]], ids[same[1]], "exact"),
+        (ids[same[0]], ids[same[2]], "exact"),
+        (ids[other[0]], ids[other[1]], "exact"),
+    )
+
+    def excluded(*drop: str) -> list[int]:
+        table = make_split(samples, settings(drop=list(drop)), "holdout", found)
+        assert (table["training_rank"][table["part"] == "excluded"] == 0).all()
+        return table.index[table["part"] == "excluded"].tolist()
+
+    assert excluded() == []
+    assert excluded("duplicates") == sorted([same[1], same[2], other[1]])
+    assert excluded("contradictions") == sorted(other)
+    assert excluded("duplicates", "contradictions") == sorted([same[1], same[2], *other])
 
 
 # classes
@@ -268,7 +412,9 @@ def test_too_few_patients_for_every_part_is_an_error():
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ConfigError, match="split 'random'; allowed: holdout, published, cv"):
+    with pytest.raises(
+        ConfigError, match="split 'random'; allowed: holdout, published, published-<fold"
+    ):
         make_split(stored(), settings(), "random")
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +16,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.typed import parse
+from medtransfer.data import store
 from medtransfer.data.embedded.dicom_writer import Acquisition, write_dicom
 from medtransfer.data.manifest import read_manifest
 from medtransfer.data.privacy import keyed_hash
 from medtransfer.data.store import REJECTED, SAMPLES, build_store
+from medtransfer.data.workers import supervised_map
 from medtransfer.errors import DataError
 
 KEY = bytes(range(32))
 SIDE = 8
-FILES = {"images.npy", "samples.parquet", "rejected.parquet", "audit.json"}
+FILES = {"images.npy", "samples.parquet", "rejected.parquet"}
 
 
 def settings(**keys: Any) -> DatasetSettings:
@@ -58,12 +66,28 @@ def manifest(paths: list[Path], **columns: Any) -> pd.DataFrame:
     return pd.DataFrame({**default, **columns})
 
 
-def read_store(folder: Path) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+def pillow(paths: list[Path]) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(path)) for path in paths])[..., None]
+
+
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows that are asked of the decoding processes from now on."""
+    rows: list[int] = []
+
+    def spied(task: Any, requests: Any, processes: int) -> Any:
+        requests = list(requests)
+        rows.extend(request.row for request in requests)
+        return supervised_map(task, requests, processes)
+
+    monkeypatch.setattr(store, "supervised_map", spied)
+    return rows
+
+
+def read_store(folder: Path) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
     return (
         np.load(folder / "images.npy"),
         pd.read_parquet(folder / "samples.parquet"),
         pd.read_parquet(folder / "rejected.parquet"),
-        json.loads((folder / "audit.json").read_text()),
     )
 
 
@@ -84,8 +108,8 @@ BAD = [7, 31, 58, 99]
 
 
 def test_unreadable_files_cost_their_own_rows_and_are_named_with_stage_and_reason(damaged, tmp_path):
-    build_store(manifest(damaged), settings(), KEY, tmp_path / "store")
-    _, samples, rejected, _ = read_store(tmp_path / "store")
+    build_store(manifest(damaged), settings(max_rejected=0.1), KEY, tmp_path / "store")
+    _, samples, rejected = read_store(tmp_path / "store")
     assert {p.name for p in (tmp_path / "store").iterdir()} == FILES
     assert samples["manifest_row"].tolist() == [row for row in range(100) if row not in BAD]
     REJECTED.check(rejected)
@@ -99,10 +123,10 @@ def test_unreadable_files_cost_their_own_rows_and_are_named_with_stage_and_reaso
 
 
 def test_the_memory_map_holds_exactly_what_pillow_decodes_of_the_accepted_files(damaged, tmp_path):
-    build_store(manifest(damaged), settings(), KEY, tmp_path)
-    images, samples, _, _ = read_store(tmp_path)
+    build_store(manifest(damaged), settings(max_rejected=0.1), KEY, tmp_path)
+    images, samples, _ = read_store(tmp_path)
     good = [path for row, path in enumerate(damaged) if row not in BAD]
-    expected = np.stack([np.asarray(Image.open(path)) for path in good])[..., None]
+    expected = pillow(good)
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(images, expected)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in good]
@@ -113,7 +137,9 @@ def test_the_memory_map_holds_exactly_what_pillow_decodes_of_the_accepted_files(
 
 def test_one_and_two_workers_write_identical_files(damaged, tmp_path):
     for workers in (1, 2):
-        build_store(manifest(damaged), settings(), KEY, tmp_path / str(workers), workers)
+        build_store(
+            manifest(damaged), settings(max_rejected=0.1), KEY, tmp_path / str(workers), workers
+        )
     for name in FILES:
         one, two = (tmp_path / number / name for number in "12")
         assert one.read_bytes() == two.read_bytes(), name
@@ -123,8 +149,8 @@ def test_one_and_two_workers_write_identical_files(damaged, tmp_path):
 def test_a_manifest_without_damage_is_kept_whole(tmp_path):
     paths = draw(tmp_path, 5)
     build_store(manifest(paths), settings(), KEY, tmp_path / "store")
-    images, samples, rejected, audit = read_store(tmp_path / "store")
-    assert len(images) == len(samples) == audit["images"] == 5
+    images, samples, rejected = read_store(tmp_path / "store")
+    assert len(images) == len(samples) == 5
     assert rejected.empty
     assert list(rejected) == list(REJECTED.columns)
     assert {p.name for p in (tmp_path / "store").iterdir()} == FILES
@@ -151,7 +177,7 @@ def test_one_frame_of_several_is_stored_for_each_row(tmp_path):
     count = b"\x28\x00\x08\x00IS\x02\x002 "
     path.write_bytes(content.replace(rows + b"\x10\x00", count + rows + b"\x08\x00"))
     build_store(manifest([path, path], frame=[1, 0]), settings(), KEY, tmp_path / "store")
-    images, samples, _, _ = read_store(tmp_path / "store")
+    images, samples, _ = read_store(tmp_path / "store")
     assert [int(image.mean()) for image in images] == [204, 51]
     assert samples["image_id"].nunique() == 2
 
@@ -166,19 +192,26 @@ def test_too_many_rejected_images_stop_the_run_with_counts_reason_and_first_file
     with pytest.raises(DataError, match=r"2 of 10 images could not be used \(20\.0%; ") as caught:
         build_store(manifest(paths), settings(), KEY, tmp_path / "store")
     message = str(caught.value)
-    assert "'max_rejected' allows 10.0%" in message
+    assert "'max_rejected' allows 1.0%" in message
     assert "Most often: decode: not an image: no known format (2 images)" in message
     assert message.endswith(f"First: {paths[3]}")
     rejected = pd.read_parquet(tmp_path / "store" / "rejected.parquet")
     assert rejected["manifest_row"].tolist() == [3, 6]
 
 
-def test_a_run_that_stops_leaves_no_pixels_behind(tmp_path):
+def test_a_run_that_stops_goes_on_when_the_files_are_mended(tmp_path, monkeypatch):
     paths = draw(tmp_path, 4)
-    paths[0].unlink()
+    whole = paths[0].read_bytes()
+    paths[0].write_bytes(whole[:-40])
     with pytest.raises(DataError, match="1 of 4"):
         build_store(manifest(paths), settings(), KEY, tmp_path / "store")
-    assert [p.name for p in (tmp_path / "store").iterdir()] == ["rejected.parquet"]
+    assert not (tmp_path / "store" / "images.npy").exists()
+    paths[0].write_bytes(whole)
+    asked = requested(monkeypatch)
+    build_store(manifest(paths), settings(), KEY, tmp_path / "store")
+    assert asked == [0]
+    np.testing.assert_array_equal(read_store(tmp_path / "store")[0], pillow(paths))
+    assert {p.name for p in (tmp_path / "store").iterdir()} == FILES
 
 
 def test_the_allowed_share_of_rejected_images_is_itself_allowed(tmp_path):
@@ -200,7 +233,7 @@ def test_rows_without_a_label_are_rejected_without_being_opened(tmp_path):
     paths = [*draw(tmp_path, 3), tmp_path / "not there.png"]
     table = manifest(paths, label=[0, -1, 1, -1])
     build_store(table, settings(max_rejected=0.5), KEY, tmp_path / "store")
-    _, samples, rejected, _ = read_store(tmp_path / "store")
+    _, samples, rejected = read_store(tmp_path / "store")
     assert samples["manifest_row"].tolist() == [0, 2]
     assert samples["label"].tolist() == [0, 1]
     assert rejected["manifest_row"].tolist() == [1, 3]
@@ -214,7 +247,7 @@ def test_rejected_images_are_listed_in_the_order_of_the_manifest(tmp_path):
     paths[4].write_text("text")
     table = manifest(paths, label=[0, 1, -1, 1, 0, -1])
     build_store(table, settings(max_rejected=0.9), KEY, tmp_path / "store")
-    _, _, rejected, _ = read_store(tmp_path / "store")
+    _, _, rejected = read_store(tmp_path / "store")
     assert rejected["manifest_row"].tolist() == [1, 2, 4, 5]
     assert rejected["stage"].tolist() == ["read", "manifest", "decode", "manifest"]
 
@@ -225,12 +258,203 @@ def test_one_of_several_labels_is_enough(tmp_path):
     table["label_u"], table["label_v"] = [1.0, nothing, nothing], [0.0, 0.0, nothing]
     chosen = settings(task="multilabel", labels=["u", "v"], classes=[], max_rejected=0.5)
     build_store(table, chosen, KEY, tmp_path / "store")
-    _, samples, rejected, audit = read_store(tmp_path / "store")
+    _, samples, rejected = read_store(tmp_path / "store")
     SAMPLES.check(samples)
     np.testing.assert_array_equal(samples["label_u"], [1.0, nothing])
     np.testing.assert_array_equal(samples["label_v"], [0.0, 0.0])
     assert rejected["manifest_row"].tolist() == [2]
-    assert audit["classes"] == {"u": 1, "v": 0}
+
+
+# killed and resumed
+
+
+SLOW_JOB = """
+import pickle, sys, time
+from pathlib import Path
+from medtransfer.data import store
+from medtransfer.data.workers import supervised_map
+
+def slowly(task, requests, processes):
+    for number, answer in enumerate(supervised_map(task, requests, processes)):
+        yield answer
+        if number == 20:
+            print("half-way", flush=True)
+            time.sleep(60)
+
+store.supervised_map = slowly
+if __name__ == "__main__":
+    table, dataset, key, folder = pickle.loads(Path(sys.argv[1]).read_bytes())
+    store.build_store(table, dataset, key, folder, 2)
+"""
+
+
+def killed_store(tmp_path: Path, table: pd.DataFrame) -> Path:
+    """A store whose job was killed when 21 images were noted as done."""
+    folder = tmp_path / "store"
+    (tmp_path / "job.py").write_text(SLOW_JOB)
+    (tmp_path / "job").write_bytes(pickle.dumps((table, settings(), KEY, folder)))
+    command = [sys.executable, str(tmp_path / "job.py"), str(tmp_path / "job")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "half-way\n"
+        job.send_signal(signal.SIGKILL)
+    assert not (folder / "images.npy").exists()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return draw(tmp_path_factory.mktemp("forty"), 40)
+
+
+def test_a_killed_job_goes_on_where_it_was(forty, tmp_path, monkeypatch):
+    folder = killed_store(tmp_path, manifest(forty))
+    asked, told = requested(monkeypatch), []
+    build_store(manifest(forty), settings(), KEY, folder, report=told.append)
+    assert len(asked) == 40 - 21
+    assert told[0] == "21 images of an earlier job are kept"
+    images, _, rejected = read_store(folder)
+    np.testing.assert_array_equal(images, pillow(forty))
+    build_store(manifest(forty), settings(), KEY, tmp_path / "undisturbed")
+    assert rejected.empty
+    for name in FILES:
+        assert (folder / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
+    assert {p.name for p in folder.iterdir()} == FILES
+
+
+def test_pixels_that_are_not_what_the_journal_says_are_decoded_again(forty, tmp_path, monkeypatch):
+    folder = killed_store(tmp_path, manifest(forty))
+    done = {json.loads(line)["row"] for line in journal(folder)[1:]}
+    spoilt = min(done)
+    images = np.lib.format.open_memmap(folder / ".images.npy.part", mode="r+")
+    images[spoilt] ^= 1
+    images.flush()
+    del images
+    asked = requested(monkeypatch)
+    build_store(manifest(forty), settings(), KEY, folder)
+    assert sorted(asked) == sorted(set(range(40)) - done | {spoilt})
+    np.testing.assert_array_equal(read_store(folder)[0], pillow(forty))
+
+
+def journal(folder: Path) -> list[str]:
+    return (folder / ".images.journal").read_text().splitlines()
+
+
+def test_a_journal_whose_last_line_is_cut_is_believed_up_to_there(forty, tmp_path, monkeypatch):
+    folder = killed_store(tmp_path, manifest(forty))
+    path = folder / ".images.journal"
+    path.write_text(path.read_text()[:-30])
+    asked = requested(monkeypatch)
+    build_store(manifest(forty), settings(), KEY, folder)
+    assert len(asked) == 40 - 20
+    np.testing.assert_array_equal(read_store(folder)[0], pillow(forty))
+
+
+def test_files_that_changed_since_are_decoded_again(tmp_path, monkeypatch):
+    paths = draw(tmp_path, 40)
+    folder = killed_store(tmp_path, manifest(paths))
+    done = {json.loads(line)["row"] for line in journal(folder)[1:]}
+    for path in paths:
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    asked = requested(monkeypatch)
+    build_store(manifest(paths), settings(), KEY, folder)
+    assert done
+    assert asked == list(range(40))
+    np.testing.assert_array_equal(read_store(folder)[0], pillow(paths))
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "count"),
+    [({"geometry": "crop"}, KEY, 40), ({"bits": 16}, KEY, 40), ({}, b"another key", 40), ({}, KEY, 39)],
+    ids=["geometry", "bits", "key", "manifest"],
+)
+def test_a_job_of_another_kind_starts_anew(forty, tmp_path, monkeypatch, keys, key, count):
+    folder = killed_store(tmp_path, manifest(forty))
+    asked = requested(monkeypatch)
+    build_store(manifest(forty[:count]), settings(**keys), key, folder)
+    assert asked == list(range(count))
+    assert len(read_store(folder)[0]) == count
+
+
+def test_a_full_disk_is_noticed_before_anything_is_decoded(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
+    with pytest.raises(DataError, match=r"the store needs 0\.00 GiB; the disk has 0\.00 GiB free"):
+        build_store(manifest(draw(tmp_path, 3)), settings(), KEY, tmp_path / "store")
+
+
+# frames, depth, headers
+
+
+def multi_frame(path: Path, frames: np.ndarray, **tags: Any) -> None:
+    """A DICOM file of 8-bit frames, N x H x W."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    dataset.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+    dataset.Rows, dataset.Columns = frames.shape[1:]
+    dataset.NumberOfFrames = len(frames)
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = frames.tobytes()
+    dataset["PixelData"].VR = "OB"
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def test_all_frames_become_rows_of_their_own(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE)).astype(np.uint8)
+    multi_frame(tmp_path / "five.dcm", frames)
+    single = draw(tmp_path, 1)
+    paths = [tmp_path / "five.dcm", *single, tmp_path / "missing.dcm"]
+    chosen = settings(all_frames=True, max_rejected=0.5)
+    build_store(manifest(paths), chosen, KEY, tmp_path / "store", 2)
+    images, samples, rejected = read_store(tmp_path / "store")
+    np.testing.assert_array_equal(images[:5, ..., 0], frames)
+    np.testing.assert_array_equal(images[5:], pillow(single))
+    assert samples["manifest_row"].tolist() == [0] * 5 + [1]
+    assert samples["frame"].tolist() == [0, 1, 2, 3, 4, -1]
+    assert samples["image_id"].nunique() == 6
+    assert samples["patient"].nunique() == 1
+    assert rejected["manifest_row"].tolist() == [2]
+
+
+def test_sixteen_bits_keep_what_eight_would_round_away(tmp_path):
+    values = np.linspace(20000, 20100, SIDE * SIDE).astype(np.uint16).reshape(SIDE, SIDE)
+    np.save(tmp_path / "one.npy", values.astype(np.float32) / 65535)
+    generator = np.random.default_rng(0)
+    acquisition = Acquisition(ExplicitVRLittleEndian, 16, False, 1.0, 0.0, True)
+    brightness = values / 65535
+    write_dicom(tmp_path / "x.dcm", brightness, acquisition, ("A", "B", "F", 1), generator)
+    table = manifest([tmp_path / "x.dcm"])
+    for bits in (8, 16):
+        build_store(table, settings(bits=bits), KEY, tmp_path / str(bits))
+    eight, sixteen = (np.load(tmp_path / b / "images.npy")[0, ..., 0] for b in ("8", "16"))
+    assert (eight.dtype, sixteen.dtype) == (np.uint8, np.uint16)
+    assert len(np.unique(eight)) == 1
+    np.testing.assert_allclose(sixteen, brightness * 65535, atol=1)
+
+
+def test_header_facts_are_kept_and_identities_hashed(tmp_path):
+    frames = np.zeros((1, SIDE, SIDE), dtype=np.uint8)
+    frames[0, 0] = 255
+    facts = {"PatientID": "P-1", "StudyInstanceUID": "1.2.3", "BurnedInAnnotation": "YES"}
+    multi_frame(tmp_path / "a.dcm", frames, **facts)
+    multi_frame(tmp_path / "b.dcm", frames, PatientID="P-1", BurnedInAnnotation="NO")
+    multi_frame(tmp_path / "c.dcm", frames, WindowCenter=128, WindowWidth=256)
+    paths = [*(tmp_path / f"{name}.dcm" for name in "abc"), *draw(tmp_path, 1)]
+    table = manifest(paths, patient=None)
+    build_store(table, settings(patient_in_header=True), KEY, tmp_path / "store")
+    _, samples, _ = read_store(tmp_path / "store")
+    one = keyed_hash(KEY, "P-1")
+    assert samples["header_patient"].tolist() == [one, one, "", ""]
+    assert samples["header_study"].tolist() == [keyed_hash(KEY, "1.2.3"), "", "", ""]
+    assert samples["burned_in"].tolist() == ["yes", "no", "", ""]
+    assert samples["display"].tolist() == ["full range", "full range", "window", "full range"]
+    assert samples["patient"].tolist() == [one, one, *samples["image_id"][2:]]
 
 
 # tables
@@ -245,7 +469,7 @@ def test_the_samples_hold_hashes_labels_groups_and_sites(tmp_path):
         "group_sex": ["F", None, "M", "M"],
     }
     build_store(manifest(paths, **columns), settings(), KEY, tmp_path / "store")
-    _, samples, _, _ = read_store(tmp_path / "store")
+    _, samples, _ = read_store(tmp_path / "store")
     SAMPLES.check(samples)
     ids = [keyed_hash(KEY, f"{path}#-1") for path in paths]
     one, two = keyed_hash(KEY, "P1"), keyed_hash(KEY, "P2")
@@ -267,35 +491,12 @@ def test_another_key_gives_other_patients(tmp_path):
     assert one["sha256"].tolist() == two["sha256"].tolist()
 
 
-def test_the_audit_counts_images_patients_rejects_classes_and_sites(damaged, tmp_path):
-    site = ["A"] * 60 + ["B"] * 40
-    build_store(manifest(damaged, site=site), settings(), KEY, tmp_path)
-    _, _, _, audit = read_store(tmp_path)
-    reasons = audit.pop("rejected_reasons")
-    assert audit == {
-        "images": 96,
-        "patients": 50,
-        "rejected": 4,
-        "classes": {"a": 49, "b": 47},
-        "sites": {"A": 57, "B": 39},
-    }
-    assert sum(reasons.values()) == 4
-    assert reasons["read: No such file or directory"] == 1
-    assert reasons["decode: not an image: no known format"] == 1
-
-
-def test_the_audit_names_classes_that_have_no_image(tmp_path):
-    chosen = settings(task="multiclass", classes=["a", "b", "c"])
-    build_store(manifest(draw(tmp_path, 3)), chosen, KEY, tmp_path / "store")
-    assert read_store(tmp_path / "store")[3]["classes"] == {"a": 2, "b": 1, "c": 0}
-
-
 def test_a_store_may_be_built_again_in_its_place(tmp_path):
     paths = draw(tmp_path, 6)
     build_store(manifest(paths), settings(), KEY, tmp_path / "store")
     build_store(manifest(paths[:2]), settings(), KEY, tmp_path / "store")
-    images, samples, _, audit = read_store(tmp_path / "store")
-    assert len(images) == len(samples) == audit["images"] == 2
+    images, samples, _ = read_store(tmp_path / "store")
+    assert len(images) == len(samples) == 2
     assert {p.name for p in (tmp_path / "store").iterdir()} == FILES
 
 
@@ -330,7 +531,7 @@ def test_no_name_and_no_patient_id_is_in_any_byte_of_the_store(tmp_path):
     chosen = settings(patient="person", image_size=16, max_rejected=0.5)
     table = read_manifest(folder / "manifest.csv", chosen)
     build_store(table, chosen, KEY, tmp_path / "store")
-    images, samples, rejected, _ = read_store(tmp_path / "store")
+    images, samples, rejected = read_store(tmp_path / "store")
     assert len(images) == 5
     assert rejected["file"].tolist() == [str(folder / "damaged.dcm")]
     # the search finds the names where they are
@@ -346,7 +547,7 @@ def test_no_name_and_no_patient_id_is_in_any_byte_of_the_store(tmp_path):
 
 def test_an_unsalted_hash_of_a_patient_id_is_not_stored_either(tmp_path):
     build_store(manifest(draw(tmp_path, 4)), settings(), KEY, tmp_path / "store")
-    _, samples, _, _ = read_store(tmp_path / "store")
+    _, samples, _ = read_store(tmp_path / "store")
     for algorithm in ("md5", "sha1", "sha256"):
         plain = hashlib.new(algorithm, b"P0").hexdigest()[:16]
         assert plain not in set(samples["patient"])
@@ -373,7 +574,6 @@ def test_a_reason_does_not_quote_the_header_of_a_damaged_file(tmp_path, element,
     path.write_bytes(content.replace(element, damaged))
     table = manifest([path, *draw(tmp_path, 1)])
     build_store(table, settings(max_rejected=0.5), KEY, tmp_path / "store")
-    _, _, rejected, audit = read_store(tmp_path / "store")
+    _, _, rejected = read_store(tmp_path / "store")
     assert rejected["stage"].tolist() == ["decode"]
     assert "Quixano" not in rejected["reason"].iloc[0]
-    assert "Quixano" not in json.dumps(audit)

@@ -21,11 +21,13 @@ def main() -> None:
         help="YAML file (as in config/datasets/) or JSON text",
     )
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet of the store")
-    parser.add_argument("--split", required=True, help="holdout, published or cv<folds>-<fold>")
+    parser.add_argument("--duplicates", type=Path, required=True, help="its pairs of duplicates")
+    parser.add_argument("--split", required=True, help="holdout, published[-<fold>], cv<folds>-<fold>")
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     samples = pd.read_parquet(arguments.samples)
-    split = make_split(samples, arguments.dataset, arguments.split)
+    duplicates = pd.read_parquet(arguments.duplicates)
+    split = make_split(samples, duplicates, arguments.dataset, arguments.split)
     write_table(split, SPLIT, arguments.output)
 
 

@@ -28,7 +28,14 @@ def main() -> None:
     arguments = parser.parse_args()
     manifest = read_manifest(arguments.manifest, arguments.dataset)
     key = load_key(arguments.key)
-    build_store(manifest, arguments.dataset, key, arguments.folder, arguments.workers)
+    build_store(
+        manifest,
+        arguments.dataset,
+        key,
+        arguments.folder,
+        arguments.workers,
+        report=lambda line: print(f"{arguments.folder.name}: {line}", flush=True),
+    )
 
 
 if __name__ == "__main__":

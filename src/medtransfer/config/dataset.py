@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,8 @@ from medtransfer.errors import ConfigError
 
 Task = Literal["binary", "multiclass", "multilabel", "ordinal"]
 Metric = Literal["auroc", "auprc", "accuracy", "balanced_accuracy", "quadratic_kappa"]
+
+Leakage = Literal["patients", "header_patients", "exact_duplicates", "near_duplicates"]
 
 DEFAULT_METRIC: dict[Task, Metric] = {
     "binary": "auroc",
@@ -83,11 +86,23 @@ class DatasetSettings:
     patient: str | None = option(
         "column of the patient (lesion, slide); splits keep it whole", default=None
     )
+    patient_in_header: bool = option(
+        "take the patient from the DICOM headers (PatientID) instead of a column", default=False
+    )
     site: str | None = option("column of the hospital or scanner", default=None)
     split: str | None = option(
         "column with train/validation/test, used by the split 'published'", default=None
     )
-    frame: str | None = option("column of the DICOM frame number, from 0", default=None)
+    fold_lists: str | None = option(
+        "lists of a published cross-validation, CSV: a path with {part} (train, val, test) and {fold} "
+        "(from 1), used by the splits published-1, published-2 ...",
+        default=None,
+    )
+    fold_column: str = option("column of these lists with the image's path or name", default="path")
+    frame: str | None = option(
+        "column of the frame (DICOM) or image (.npy, .h5) within a file, from 0", default=None
+    )
+    all_frames: bool = option("store every frame of multi-frame files as an image", default=False)
     groups: tuple[str, ...] = option("columns that define subgroups, e.g. sex, age", default=())
     external_sites: tuple[str | int, ...] = option(
         "sites kept out of training: the out-of-distribution test", default=()
@@ -97,18 +112,33 @@ class DatasetSettings:
     geometry: Literal["pad", "crop", "stretch"] = option(
         "how a picture becomes square: pad with black, crop the centre, or stretch", default="pad"
     )
+    bits: Literal[8, 16] = option(
+        "bits a channel of the stored pixels: 16 for small differences in a wide range", default=8
+    )
     max_rejected: float = option(
         "largest share of unreadable images before the run stops",
-        default=0.1,
+        default=0.01,
         minimum=0.0,
         maximum=1.0,
+    )
+    drop: tuple[Literal["duplicates", "contradictions"], ...] = option(
+        "images left out of all parts: equal images after the first, or equal images with other labels",
+        default=(),
+    )
+    accept: tuple[Leakage, ...] = option(
+        "leakage that is known and accepted: such pairs may lie in different parts", default=()
     )
     splits: SplitSettings = option("how patients are held out", default=SplitSettings())
     origin: str = option("where the data come from, shown in the report", default="")
     card: CardSettings | None = option("version, licence, known defects", default=None)
 
     def __post_init__(self) -> None:
-        problems = [*self._source_problems(), *self._label_problems(), *self._site_problems()]
+        problems = [
+            *self._source_problems(),
+            *self._label_problems(),
+            *self._site_problems(),
+            *self._column_problems(),
+        ]
         if problems:
             raise ConfigError("\n".join(problems))
 
@@ -146,6 +176,18 @@ class DatasetSettings:
             return ["key 'external_sites' needs the key 'site', the column that it selects from"]
         return []
 
+    def _column_problems(self) -> list[str]:
+        problems = []
+        if self.all_frames and self.frame is not None:
+            problems.append("give 'frame', a column that chooses frames, or 'all_frames', not both")
+        if self.fold_lists is not None and not {"{part}", "{fold}"} <= _fields(self.fold_lists):
+            problems.append(
+                f"key 'fold_lists' is '{self.fold_lists}'; allowed: a path with {{part}} and {{fold}}"
+            )
+        if self.patient_in_header and self.patient is not None:
+            problems.append("give 'patient', a column, or 'patient_in_header', not both")
+        return problems
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes in order; for multilabel the label columns."""
@@ -164,3 +206,8 @@ class DatasetSettings:
     def outputs(self) -> tuple[str, ...]:
         """Names of the network's outputs: one for binary (the positive class), else one a class."""
         return self.class_names[-1:] if self.task == "binary" else self.class_names
+
+
+def _fields(pattern: str) -> set[str]:
+    """The names in braces of a path pattern, with their braces."""
+    return set(re.findall(r"{\w+}", pattern))

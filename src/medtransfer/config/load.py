@@ -9,7 +9,14 @@ from typing import Any
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.model import ModelSettings
-from medtransfer.config.names import NAME, NAME_RULE, check_subset, parse_fold, parse_init
+from medtransfer.config.names import (
+    NAME,
+    NAME_RULE,
+    check_subset,
+    parse_fold,
+    parse_init,
+    published_fold,
+)
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.source import SourceSettings
 from medtransfer.config.study import Config, GridSettings
@@ -113,6 +120,8 @@ def _check_dataset(library: _Library, name: str, splits: Sequence[str], where: s
     dataset = library.find("datasets", name, where)
     if "published" in splits and dataset.split is None:
         raise ConfigError(f"{where}: split 'published' needs the key 'split' in data set {name}")
+    if any(published_fold(split) for split in splits) and dataset.fold_lists is None:
+        raise ConfigError(f"{where}: splits 'published-<fold>' need 'fold_lists' in data set {name}")
 
 
 def _check_init(library: _Library, name: str, models: Sequence[str], where: str) -> None:

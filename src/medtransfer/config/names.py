@@ -12,7 +12,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 NAME_RULE = "letters, digits and . _ -, the first a letter or digit"
 _INIT = re.compile(r"(?P<source>[A-Za-z0-9][A-Za-z0-9_.]*?)(?P<stats>-stats)?")
 _SUBSET = re.compile(r"full|n[1-9]\d*|p([1-9]\d?|100)")
-_SPLIT = re.compile(r"holdout|published|cv(?P<folds>[1-9]\d*)-(?P<fold>0|[1-9]\d*)")
+_SPLIT = re.compile(r"holdout|published(-[1-9]\d*)?|cv(?P<folds>[1-9]\d*)-(?P<fold>0|[1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,25 @@ def check_subset(name: str) -> None:
         raise ConfigError(f"subset '{name}'; allowed: full, n<images>, p<percent 1-100>")
 
 
+def published_fold(split: str) -> int | None:
+    """The fold of a split ``published-<fold>``, None for any other."""
+    name, _, fold = split.partition("-")
+    return int(fold) if name == "published" and fold else None
+
+
+def published_column(split: str) -> str:
+    """The column of samples with the parts of a published split."""
+    fold = published_fold(split)
+    return "published_part" if fold is None else f"published_part_{fold}"
+
+
 def parse_fold(split: str) -> tuple[int, int] | None:
-    """``(folds, fold)`` of a split ``cv<folds>-<fold>``, None for holdout and published."""
+    """``(folds, fold)`` of a split ``cv<folds>-<fold>``, None for holdout and published splits."""
     match = _SPLIT.fullmatch(split)
     if match is None:
-        raise ConfigError(f"split '{split}'; allowed: holdout, published, cv<folds>-<fold>")
+        raise ConfigError(
+            f"split '{split}'; allowed: holdout, published, published-<fold from 1>, cv<folds>-<fold>"
+        )
     if match["folds"] is None:
         return None
     folds, fold = int(match["folds"]), int(match["fold"])

@@ -27,7 +27,9 @@ class GridSettings:
     subsets: tuple[str, ...] = option(
         "training data: full, n500 (images), p10 (percent)", default=("full",)
     )
-    splits: tuple[str, ...] = option("holdout, published, or cv5-0 ... cv5-4", default=("holdout",))
+    splits: tuple[str, ...] = option(
+        "holdout, published, published-1 ... (of fold_lists), or cv5-0 ... cv5-4", default=("holdout",)
+    )
     seeds: tuple[int, ...] = option("one run each", default=(0, 1, 2), minimum=0)
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class HardwareSettings:
     jobs_per_gpu: int = option("training jobs that share one GPU", default=1, minimum=1)
     train_threads: int = option("CPU threads of a training job", default=1, minimum=1)
     store_threads: int = option("processes that decode images", default=8, minimum=1)
+    connections: int = option("files of a data set downloaded at once", default=2, minimum=1)
 
 
 @dataclass(frozen=True)

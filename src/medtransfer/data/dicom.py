@@ -1,68 +1,132 @@
-"""DICOM files to display values.
-
-The order follows DICOM PS3.3 C.11 and PS3.4 N.2: stored values, modality LUT or rescale, VOI LUT or
-window, then inversion for photometric reasons.
-"""
+"""DICOM files to pictures: decoding, the rules of display, and what else of the header is needed."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+from pydicom.encaps import generate_fragments
+from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSTransferSyntaxes,
+    RLELossless,
 )
 
+from medtransfer.data.display import DisplayRange, GreyRules, display_values, is_window, look_up, window
 from medtransfer.errors import DataError
 
-# Display range of an image that states none: percentiles of its own values.
-PERCENTILES = (1.0, 99.0)
+# More samples in a frame than any clinical image has; a header that claims more is damaged.
+MOST_SAMPLES = 2**28
+PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
+RETIRED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
+# Decoders by transfer syntax, the best first: exact, then strict about damaged streams, then fast.
+# pydicom's own order (GDCM first) fills what is missing of a truncated JPEG with grey.
+DECODERS: dict[UID, tuple[str, ...]] = {
+    RLELossless: ("pylibjpeg", "pydicom"),
+    JPEGBaseline8Bit: ("pillow", "pylibjpeg", "gdcm"),
+    JPEGExtended12Bit: ("pylibjpeg", "pillow", "gdcm"),
+    JPEGLossless: ("gdcm", "pylibjpeg"),
+    JPEGLosslessSV1: ("gdcm", "pylibjpeg"),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, ("pyjpegls", "pylibjpeg", "gdcm")),
+    **dict.fromkeys(JPEG2000TransferSyntaxes, ("pylibjpeg", "gdcm", "pillow")),
+}
+END_OF_IMAGE = b"\xff\xd9"
 
 
-def read_dicom(content: bytes, frame: int | None = None) -> np.ndarray:
-    """Decode one frame to display values.
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image, and the facts of its header that the project keeps.
+
+    Attributes:
+        values: H x W (grey) or H x W x 3 (colour); uint8, or float32 in [0, 1]. Higher is brighter.
+        display: what gave the range of display.
+        burned_in: the header's word on annotations in the pixels: ``yes``, ``no`` or empty.
+        patient_id: of the header, or None; an identity, never to be stored as it is.
+        study: UID of the study in the header, or None; an identity as well.
+    """
+
+    values: np.ndarray
+    display: DisplayRange = "full range"
+    burned_in: str = ""
+    patient_id: str | None = None
+    study: str | None = None
+
+
+class DicomFile:
+    """A parsed DICOM file.
 
     Args:
         content: the bytes of the file.
-        frame: number of the frame from 0; None for files with a single frame.
-
-    Returns:
-        float32 in [0, 255], H x W (grey) or H x W x 3 (colour). Higher is brighter.
 
     Raises:
-        DataError: no pixels, or a frame that isn't there.
-        Exception: whatever the decoder of the transfer syntax raises on damaged data.
+        DataError: no pixels, or sizes that no image has.
+        Exception: whatever pydicom raises on damaged data.
     """
-    with warnings.catch_warnings():
-        # pydicom quotes odd header values in its warnings, and those can identify a patient
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(io.BytesIO(content), force=True)
-        if "TransferSyntaxUID" not in dataset.file_meta:
-            dataset.file_meta.TransferSyntaxUID = _native_syntax(dataset)
-        stored = _stored_values(dataset, _checked_frame(dataset, frame))
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            return _full_range(apply_color_lut(stored, dataset))
-        if stored.ndim == 3:
-            return _colour(stored, dataset)
-        return _grey(stored, dataset)
 
+    def __init__(self, content: bytes) -> None:
+        with warnings.catch_warnings():
+            # pydicom quotes odd header values in its warnings, and those can identify a patient
+            warnings.simplefilter("ignore")
+            self.dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+            if "TransferSyntaxUID" not in self.dataset.file_meta:
+                self.dataset.file_meta.TransferSyntaxUID = _native_syntax(self.dataset)
+            _check_header(self.dataset)
 
-def _checked_frame(dataset: Dataset, frame: int | None) -> int:
-    if "PixelData" not in dataset:
-        raise DataError("no pixel data in the file")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frame is None and frames > 1:
-        raise DataError(f"{frames} frames; name the manifest's frame column in the key 'frame'")
-    if frame is not None and frame >= frames:
-        raise DataError(f"frame {frame} of {frames}; frames count from 0")
-    return frame or 0
+    @cached_property
+    def frames(self) -> int:
+        """Number of frames that the header states and the pixel data can hold."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stated = _stated_frames(self.dataset)
+            held = stated if stated == 1 else _held_frames(self.dataset)
+        if stated > held:
+            raise DataError(f"the header states {stated} frames and the pixel data hold {held}")
+        return stated
+
+    def picture(self, frame: int | None = None) -> Picture:
+        """Decode one frame.
+
+        Args:
+            frame: its number from 0; None for files with a single frame.
+
+        Raises:
+            DataError: a frame that isn't there, or pixels that can't be shown.
+            Exception: whatever the decoder of the transfer syntax raises on damaged data.
+        """
+        header = self.dataset
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            values, display = _shown(header, self._checked(frame))
+            identity = _text(header, "PatientID"), _text(header, "StudyInstanceUID")
+            return Picture(values, display, _burned_in(header), *identity)
+
+    def _checked(self, frame: int | None) -> int:
+        if frame is None and self.frames > 1:
+            raise DataError(
+                f"{self.frames} frames; name the manifest's frame column in the key 'frame', or set "
+                "'all_frames'"
+            )
+        if frame is not None and frame >= self.frames:
+            raise DataError(f"frame {frame} of {self.frames}; frames count from 0")
+        return frame or 0
 
 
 def _native_syntax(dataset: Dataset) -> UID:
@@ -73,49 +137,228 @@ def _native_syntax(dataset: Dataset) -> UID:
     return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
+def _check_header(dataset: Dataset) -> None:
+    if not any(name in dataset for name in PIXEL_ELEMENTS):
+        raise DataError("no pixel data in the file")
+    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    samples = dataset.get("SamplesPerPixel", 1)
+    if not all(isinstance(value, int) and value > 0 for value in (rows, columns, samples)):
+        raise DataError(
+            f"{rows} rows x {columns} columns x {samples} samples; allowed: at least 1 of each"
+        )
+    if rows * columns * samples > MOST_SAMPLES:
+        raise DataError(
+            f"{rows} rows x {columns} columns x {samples} samples; allowed: at most {MOST_SAMPLES}"
+        )
+
+
+def _stated_frames(dataset: Dataset) -> int:
+    stated = int(dataset.get("NumberOfFrames") or 1)
+    if stated < 1:
+        raise DataError(f"the header states {stated} frames; allowed: at least 1")
+    return stated
+
+
+def _held_frames(dataset: Dataset) -> int:
+    """The most frames that the pixel data can hold: fragments, or bytes over the bytes of a frame."""
+    element = next(name for name in PIXEL_ELEMENTS if name in dataset)
+    data = dataset[element].value
+    if dataset.file_meta.TransferSyntaxUID.is_compressed and element == "PixelData":
+        return sum(1 for _ in generate_fragments(data)) - 1  # the first is the offset table
+    bits = {"PixelData": dataset.BitsAllocated, "FloatPixelData": 32, "DoubleFloatPixelData": 64}
+    samples = dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1)
+    return int(len(data) * 8 // (samples * int(bits[element])))
+
+
+def _burned_in(dataset: Dataset) -> str:
+    stated = str(dataset.get("BurnedInAnnotation") or "").strip().lower()
+    return stated if stated in ("yes", "no") else ""
+
+
+def _text(dataset: Dataset, name: str) -> str | None:
+    return str(dataset.get(name) or "").strip() or None
+
+
+def _shown(dataset: Dataset, frame: int) -> tuple[np.ndarray, DisplayRange]:
+    """One frame's values for display and what gave their range."""
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    if photometric not in (*GREY, *COLOUR):
+        # a damaged header can have anything here, so only known terms are quoted
+        found = photometric if photometric in RETIRED else "unknown"
+        raise DataError(f"photometric interpretation {found}; allowed: {', '.join((*GREY, *COLOUR))}")
+    stored = _stored_values(dataset, frame)
+    if photometric == "PALETTE COLOR":
+        return _palette(stored, dataset), "full range"
+    if stored.ndim == 3:
+        return _colour(stored, int(dataset.BitsStored)), "full range"
+    rules = grey_rules(dataset, frame)
+    return display_values(stored, rules), rules.range_name
+
+
 def _stored_values(dataset: Dataset, frame: int) -> np.ndarray:
     """Pixels of a frame; values that sit above the lowest bits (HighBit) are shifted down."""
-    shift = int(dataset.get("HighBit", 0)) + 1 - int(dataset.get("BitsStored", 1))
+    decoder = _decoder(dataset, frame)
+    bits = dataset.get("BitsStored", 1)
+    shift = int(dataset.get("HighBit", bits - 1)) + 1 - bits
     if shift <= 0 or dataset.get("SamplesPerPixel") != 1:
-        return pixel_array(dataset, index=frame)
-    bits = dataset.BitsStored
+        return pixel_array(dataset, index=frame, decoding_plugin=decoder)
     dataset.BitsStored = dataset.HighBit + 1
-    values = pixel_array(dataset, index=frame) >> shift
+    values = pixel_array(dataset, index=frame, decoding_plugin=decoder) >> shift
     dataset.BitsStored = bits
     return values
 
 
-def _full_range(values: np.ndarray) -> np.ndarray:
-    """Unsigned integers to [0, 255] by the range of their type."""
-    scale = 255.0 / np.iinfo(values.dtype).max
-    return np.asarray(values, dtype=np.float32) * np.float32(scale)
-
-
-def _colour(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    return stored.astype(np.float32) * np.float32(255.0 / (2 ** int(dataset.BitsStored) - 1))
-
-
-def _grey(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    values = apply_modality_lut(stored, dataset).astype(np.float64)
-    if dataset.get("VOILUTSequence"):
-        shown = _voi_lut(values, dataset.VOILUTSequence[0])
-    elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        shown = window(
-            values,
-            _first(dataset.WindowCenter),
-            _first(dataset.WindowWidth),
-            str(dataset.get("VOILUTFunction") or "LINEAR"),
+def _decoder(dataset: Dataset, frame: int) -> str:
+    """The best of the installed decoders of the file's transfer syntax; empty for native pixels."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax.is_deflated:
+        return ""
+    installed = get_decoder(syntax).available_plugins
+    order = DECODERS.get(syntax, installed)
+    if syntax == JPEGExtended12Bit and dataset.get("BitsStored", 8) > 8:
+        order = ("pylibjpeg",)
+    chosen = next((name for name in order if name in installed), None)
+    if chosen is None:
+        raise DataError(
+            f"no decoder is installed for {syntax.name} with {dataset.get('BitsStored')} bits; "
+            "pylibjpeg-libjpeg (GPL) is one"
         )
-    else:
-        shown = percentile_range(values, stored != dataset.get("PixelPaddingValue"))
-    if _is_inverse(dataset):
-        shown = 1.0 - shown
-    return (shown * 255.0).astype(np.float32)
+    if chosen == "gdcm":
+        _check_complete(dataset, frame)
+    return chosen
 
 
-def _first(value: object) -> float:
+def _check_complete(dataset: Dataset, frame: int) -> None:
+    """GDCM shows what there is of a JPEG that ends early: such a stream has no end marker."""
+    frames = _stated_frames(dataset)
+    encoded = pydicom.encaps.get_frame(dataset.PixelData, frame, number_of_frames=frames)
+    if END_OF_IMAGE not in encoded[-16:]:
+        raise DataError("the compressed image ends early: it has no end marker")
+
+
+def _colour(stored: np.ndarray, bits: int) -> np.ndarray:
+    """uint8 for the usual 8 bits; else float32 in [0, 1]."""
+    if stored.dtype == np.uint8 and bits == 8:
+        return stored
+    return np.clip(stored.astype(np.float32) / np.float32(2**bits - 1), 0.0, 1.0)
+
+
+def _palette(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Indices to colours (PS3.3 C.7.6.3.1.5-6), H x W x 3; indices outside take the table's ends."""
+    entries, first, bits = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor)
+    first = _signed(first) if dataset.get("PixelRepresentation") else first
+    if "RedPaletteColorLookupTableData" in dataset:
+        table = _palette_table(dataset, entries or 65536)
+    else:  # segmented tables: let pydicom expand them, over all indices
+        indices = np.arange(first, first + (entries or 65536))
+        table = apply_color_lut(indices, dataset)[:, :3]
+        table = table.astype(np.uint8 if bits == 8 else np.uint16)
+    places = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
+    return _colour(table, 8 * table.dtype.itemsize)[places]
+
+
+def _palette_table(dataset: Dataset, entries: int) -> np.ndarray:
+    """The three tables side by side, entries x 3; the length of their data tells bytes from words."""
+    words = ">u2" if dataset.original_encoding[1] is False else "<u2"
+    columns = []
+    for colour in ("Red", "Green", "Blue"):
+        data = dataset[f"{colour}PaletteColorLookupTableData"].value
+        table = np.frombuffer(data, words if len(data) >= 2 * entries else "u1")[:entries]
+        columns.append(table.astype(table.dtype.newbyteorder("=")))
+    if len({len(column) for column in columns}) > 1 or len(columns[0]) == 0:
+        raise DataError(f"palette tables of {[len(column) for column in columns]} entries")
+    return np.stack(columns, axis=1)
+
+
+def grey_rules(dataset: Dataset, frame: int) -> GreyRules:
+    """The display rules of a grey frame; functional groups of the frame come before the header's."""
+    voi, range_name = _voi(dataset, frame)
+    modality = _modality(dataset, frame)
+    full_range = None
+    if voi is None and modality is None and _is_ready(dataset):
+        full_range, range_name = 2 ** int(dataset.BitsStored) - 1, "full range"
+    return GreyRules(modality, voi, range_name, _is_inverse(dataset), _padding(dataset), full_range)
+
+
+def _is_ready(dataset: Dataset) -> bool:
+    """Unsigned values of up to 8 bits without a word on display are meant to be shown as they are."""
+    return "PixelData" in dataset and dataset.BitsStored <= 8 and not dataset.PixelRepresentation
+
+
+def _holder(dataset: Dataset, frame: int, sequence: str, name: str) -> Dataset | None:
+    """What holds attribute ``name`` for a frame: its functional group, the shared one, the header."""
+    groups = [*(dataset.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1],
+              *(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]]  # fmt: skip
+    items = [item for group in groups for item in (group.get(sequence) or [])[:1]]
+    return next((item for item in (*items, dataset) if item.get(name) not in (None, "")), None)
+
+
+def _modality(dataset: Dataset, frame: int) -> Callable[[np.ndarray], np.ndarray] | None:
+    if dataset.get("ModalityLUTSequence"):
+        table, first, _ = _lut(dataset.ModalityLUTSequence[0])
+        signed_first = _signed(first) if dataset.get("PixelRepresentation") else first
+        return lambda stored: look_up(stored, table, signed_first)
+    holder = _holder(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope")
+    if holder is None:
+        return None
+    slope, intercept = float(holder.RescaleSlope), float(holder.get("RescaleIntercept") or 0.0)
+    if not np.isfinite([slope, intercept]).all() or slope == 0:
+        raise DataError(
+            f"rescale slope {slope} and intercept {intercept}; allowed: finite, slope not 0"
+        )
+    if (slope, intercept) == (1.0, 0.0):
+        return None
+    return lambda stored: stored * slope + intercept
+
+
+def _voi(
+    dataset: Dataset, frame: int
+) -> tuple[Callable[[np.ndarray], np.ndarray] | None, DisplayRange]:
+    """VOI LUT, else the first window, each the default presentation of a list of alternatives."""
+    if dataset.get("VOILUTSequence"):
+        table, first, bits = _lut(dataset.VOILUTSequence[0])
+        return _voi_lut(table, first, bits), "voi lut"
+    holder = _holder(dataset, frame, "FrameVOILUTSequence", "WindowCenter")
+    if holder is None or holder.get("WindowWidth") in (None, ""):
+        return None, "percentiles"
+    center, width = _first(holder.WindowCenter), _first(holder.WindowWidth)
+    function = str(holder.get("VOILUTFunction") or "LINEAR")
+    if not is_window(center, width, function):
+        # scanners write a width of 0 for "no window"
+        return None, "percentiles"
+    return lambda values: window(values, center, width, function), "window"
+
+
+def _voi_lut(table: np.ndarray, first: int, bits: int) -> Callable[[np.ndarray], np.ndarray]:
+    def shown(values: np.ndarray) -> np.ndarray:
+        start = _signed(first) if values.min() < 0 else first
+        return np.clip(look_up(values, table, start) / (2**bits - 1), 0.0, 1.0)
+
+    return shown
+
+
+def _lut(item: Dataset) -> tuple[np.ndarray, int, int]:
+    """Entries as float64, first value mapped and bits of an item of a LUT sequence."""
+    entries, first, bits = (int(value) for value in item.LUTDescriptor)
+    data: Any = item.LUTData
+    if isinstance(data, bytes):  # stored as words
+        data = np.frombuffer(data, "<u2" if item.is_little_endian is not False else ">u2")
+    table = np.asarray(data, dtype=np.float64).reshape(-1)[: entries or 65536]
+    if len(table) == 0 or not 1 <= bits <= 16:
+        raise DataError(
+            f"a look-up table of {len(table)} entries of {bits} bits; allowed: 1 to 16 bits"
+        )
+    return table, first, bits
+
+
+def _signed(value: int) -> int:
+    """A 16-bit value as two's complement: writers disagree on the sign of a table's first value."""
+    return value - 65536 if value >= 32768 else value
+
+
+def _first(value: Any) -> float:
     """Windows may be lists of alternatives; the first is the default presentation."""
-    return float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)  # type: ignore[arg-type]
+    return float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value)
 
 
 def _is_inverse(dataset: Dataset) -> bool:
@@ -126,39 +369,14 @@ def _is_inverse(dataset: Dataset) -> bool:
     return bool(dataset.PhotometricInterpretation == "MONOCHROME1")
 
 
-def _voi_lut(values: np.ndarray, item: Dataset) -> np.ndarray:
-    """PS3.3 C.11.2.1.1: table look-up, values outside the table take its ends; result in [0, 1]."""
-    entries, first, bits = (int(v) for v in item.LUTDescriptor)
-    data = item.LUTData
-    if isinstance(data, bytes):  # stored as words
-        data = np.frombuffer(data, "<u2" if item.is_little_endian is not False else ">u2")
-    table = np.asarray(data, dtype=np.float64)[: entries or 65536]
-    position = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
-    return np.clip(table[position] / (2**bits - 1), 0.0, 1.0)
-
-
-def window(values: np.ndarray, center: float, width: float, function: str = "LINEAR") -> np.ndarray:
-    """Window of PS3.3 C.11.2.1.2-3 onto [0, 1]: LINEAR, LINEAR_EXACT or SIGMOID."""
-    if function == "SIGMOID" and width > 0:
-        return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
-    if function == "LINEAR_EXACT" and width > 0:
-        return np.clip((values - center) / width + 0.5, 0.0, 1.0)
-    if function == "LINEAR" and width >= 1:
-        if width == 1:
-            return (values > center - 0.5).astype(np.float64)
-        return np.clip((values - (center - 0.5)) / (width - 1.0) + 0.5, 0.0, 1.0)
-    raise DataError(
-        f"window of width {width}, or its VOI LUT function; allowed: LINEAR with width >= 1, "
-        "LINEAR_EXACT or SIGMOID with width > 0"
-    )
-
-
-def percentile_range(values: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
-    """Stretch the documented percentiles of the ``inside`` values onto [0, 1]; a flat image is 0."""
-    chosen = values if inside is None or not np.any(inside) else values[inside]
-    low, high = np.percentile(chosen, PERCENTILES)
-    if high <= low:
-        low, high = float(chosen.min()), float(chosen.max())
-    if high <= low:
-        return np.zeros_like(values, dtype=np.float64)
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
+def _padding(dataset: Dataset) -> tuple[int, int] | None:
+    """The range of stored values that pad the image (PS3.3 C.7.5.1.1.2), lowest first."""
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    ends = [value, limit if isinstance(limit, int) else value]
+    if dataset.get("PixelRepresentation"):
+        # implicit VR files give signed values as unsigned words
+        ends = [_signed(end) for end in ends]
+    return min(ends), max(ends)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.typed import suggestion
+from medtransfer.data.fold_lists import PARTS, read_fold_lists
+from medtransfer.data.text_table import read_text_table
 from medtransfer.errors import DataError
-
-PARTS = ("train", "validation", "test")
 
 
 def read_manifest(path: Path, dataset: DatasetSettings) -> pd.DataFrame:
@@ -23,13 +23,14 @@ def read_manifest(path: Path, dataset: DatasetSettings) -> pd.DataFrame:
 
     Returns:
         One row an image: ``manifest_row``, ``file`` (full path), ``frame``, ``patient`` (as the
-        manifest has it; NaN when unknown), ``site``, ``published_part``, ``group_<column>`` and
-        ``label`` (class index, -1 when empty) or, for multilabel, ``label_<column>`` (0, 1, NaN).
+        manifest has it; NaN when unknown), ``site``, ``published_part``, ``published_part_<fold>``,
+        ``group_<column>`` and ``label`` (class index, -1 when empty) or, for multilabel,
+        ``label_<column>`` (0, 1, NaN).
 
     Raises:
         DataError: naming the manifest, the column or the value, and what is allowed.
     """
-    raw = _read_text_table(path)
+    raw = read_text_table(path)
     _check_columns(raw, path, dataset)
     root = Path(dataset.root) if dataset.root else path.parent
     table = pd.DataFrame({"manifest_row": np.arange(len(raw))})
@@ -38,40 +39,15 @@ def read_manifest(path: Path, dataset: DatasetSettings) -> pd.DataFrame:
     for name, column in (("patient", dataset.patient), ("site", dataset.site)):
         table[name] = raw[column] if column else None
     table["published_part"] = _published_parts(raw, path, dataset)
+    if dataset.fold_lists is not None:
+        lists = read_fold_lists(table["file"], dataset.fold_lists, dataset.fold_column)
+        for fold, parts in lists.items():
+            table[f"published_part_{fold}"] = parts
     for column in dataset.groups:
         table[f"group_{column}"] = raw[column]
     for name, values in _labels(raw, path, dataset).items():
         table[name] = values
     return table
-
-
-def _read_text_table(path: Path) -> pd.DataFrame:
-    """All columns as text, empty cells as NaN."""
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such manifest; place the data set there (its file in config/datasets/ says "
-            "where it comes from) or correct the key 'manifest'"
-        )
-    try:
-        if path.suffix == ".parquet":
-            # the stored index is dropped: columns must stay in step by position
-            table = pd.read_parquet(path).reset_index(drop=True).astype(object)
-        else:
-            table = pd.read_csv(
-                path, dtype=str, skipinitialspace=True, keep_default_na=False, index_col=False
-            )
-    except (ValueError, OSError) as error:  # parser, decoder and parquet errors are among these
-        raise DataError(f"{path}: not a table that can be read: {error}") from error
-    return table.map(_as_text)
-
-
-def _as_text(value: object) -> object:
-    """Text; NaN for nothing; whole numbers without a decimal point, as tools write them either way."""
-    if value is None or value is pd.NA or value is pd.NaT or value == "" or value != value:
-        return np.nan
-    text = str(value)
-    whole = text.removesuffix(".0")
-    return whole if whole.lstrip("-").isdigit() else text
 
 
 def _check_columns(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> None:

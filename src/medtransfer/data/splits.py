@@ -1,6 +1,6 @@
-"""Patient-level splits and nested training subsets.
+"""Splits that keep patients and duplicates whole, and nested training subsets.
 
-Patients are ordered by the hash of their images' bytes before anything is drawn, so a split depends
+Groups are ordered by the hash of their images' bytes before anything is drawn, so a split depends
 on the images, the labels and the seed alone: not on the order of the manifest nor on the key of the
 patient hashes.
 """
@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.config.dataset import DatasetSettings
-from medtransfer.config.names import parse_fold, subset_size
+from medtransfer.config.names import parse_fold, published_column, subset_size
+from medtransfer.data.audit import class_counts
+from medtransfer.data.groups import check_groups, check_leakage, dropped_images, group_images
 from medtransfer.errors import DataError
 from medtransfer.tables import Column, Schema
 
@@ -20,11 +22,11 @@ SPLIT = Schema(
     row="one stored image, in the order of images.npy",
     columns={
         "image_id": Column("text", "as in samples"),
-        "part": Column("text", "train, validation, test or external"),
+        "part": Column("text", "train, validation, test, external, or excluded: dropped, in no list"),
         "training_rank": Column(
             "integer",
-            "training images up to and with this image's patient, in the order in which nested "
-            "subsets take patients; 0 outside of train",
+            "training images up to and with this image's group, in the order in which nested "
+            "subsets take groups; 0 outside of train",
         ),
     },
     families={},
@@ -33,30 +35,46 @@ SPLIT = Schema(
 SMALLEST_STRATUM = 5
 
 
-def make_split(samples: pd.DataFrame, dataset: DatasetSettings, split: str) -> pd.DataFrame:
-    """Assign every image to a part, whole patients together, balanced over the labels.
+def make_split(
+    samples: pd.DataFrame, duplicates: pd.DataFrame, dataset: DatasetSettings, split: str
+) -> pd.DataFrame:
+    """Assign every image to a part, whole groups together, balanced over the labels.
+
+    A group is a patient with all whose images show the same pictures (see
+    :mod:`medtransfer.data.groups`), so that a drawn split can't leak.
 
     Args:
         samples: the stored images.
-        dataset: shares, seed, external sites.
-        split: ``holdout``, ``published`` or ``cv<folds>-<fold>``.
+        duplicates: pairs of equal and nearly equal images, of schema DUPLICATES.
+        dataset: shares, seed, external sites, accepted leakage, what to drop.
+        split: ``holdout``, ``published``, ``published-<fold>`` or ``cv<folds>-<fold>``.
 
     Returns:
         A table of schema SPLIT with the rows of ``samples``.
 
     Raises:
-        DataError: a class without training or validation images, a patient in two published parts.
+        DataError: a class without training or validation images; leakage that the settings don't
+            accept; one group with most of the images.
     """
-    external = _external(samples, dataset)
-    patients = _patients(samples[~external])
-    if split == "published":
-        assigned = _published_parts(samples[~external])
+    dropped = dropped_images(samples, duplicates, dataset.drop)
+    kept = samples[~dropped]
+    groups = group_images(kept, duplicates, dataset.accept)
+    external = _external(kept, groups, dataset)
+    inner = kept.assign(group=groups)[~external]
+    if split.startswith("published"):
+        part = _published_parts(inner, dataset, split)
     else:
-        assigned = _drawn_parts(patients, dataset, parse_fold(split))
-    part = samples["patient"].map(assigned).to_numpy(dtype=object, copy=True)
-    part[external] = "external"
-    table = pd.DataFrame({"image_id": samples["image_id"], "part": part})
-    table["training_rank"] = _training_rank(samples, part, patients, dataset.splits.seed)
+        check_groups(groups, kept)
+        part = _drawn_parts(inner, dataset, parse_fold(split))
+    parts = np.full(len(samples), "excluded", dtype=object)
+    parts[np.flatnonzero(~dropped)[external]] = "external"
+    parts[np.flatnonzero(~dropped)[~external]] = part
+    table = pd.DataFrame({"image_id": samples["image_id"], "part": parts})
+    table["training_rank"] = 0
+    table.loc[(table["part"] == "train").to_numpy(), "training_rank"] = _training_rank(
+        inner[part == "train"], dataset.splits.seed
+    )
+    check_leakage(samples, table, duplicates, dataset.accept, split)
     _check_classes(samples, table, dataset, split)
     return table
 
@@ -64,8 +82,8 @@ def make_split(samples: pd.DataFrame, dataset: DatasetSettings, split: str) -> p
 def training_subset(split: pd.DataFrame, subset: str) -> np.ndarray:
     """Rows of the training images in a subset, ascending.
 
-    Subsets are nested and hold whole patients, so a subset may have a few images fewer than its name
-    says, never more; at least the first patient is in.
+    Subsets are nested and hold whole patients (groups), so a subset may have a few images fewer than
+    its name says, never more; at least the first group is in.
     """
     ranks = split["training_rank"].to_numpy()
     in_train = (split["part"] == "train").to_numpy()
@@ -74,8 +92,8 @@ def training_subset(split: pd.DataFrame, subset: str) -> np.ndarray:
     return np.flatnonzero(in_train & (ranks <= max(size, smallest)))
 
 
-def _external(samples: pd.DataFrame, dataset: DatasetSettings) -> np.ndarray:
-    """Images of the external sites, N truth values, with all other images of their patients.
+def _external(samples: pd.DataFrame, groups: np.ndarray, dataset: DatasetSettings) -> np.ndarray:
+    """Images of the external sites, N truth values, with all other images of their groups.
 
     A patient who was at an external and at another site is kept out of training as a whole.
     """
@@ -84,13 +102,13 @@ def _external(samples: pd.DataFrame, dataset: DatasetSettings) -> np.ndarray:
     for site in sites:
         if site not in known:
             raise DataError(f"external_sites names '{site}'; the stored images have {known}")
-    there = samples["site"].isin(sites)
-    return samples["patient"].isin(samples["patient"][there]).to_numpy()
+    there = samples["site"].isin(sites).to_numpy()
+    return np.isin(groups, groups[there])
 
 
-def _patients(samples: pd.DataFrame) -> pd.DataFrame:
-    """One row a patient, ordered by image content: ``images``, ``stratum``; index ``patient``."""
-    groups = samples.assign(stratum=_strata(samples)).groupby("patient")
+def _group_table(samples: pd.DataFrame) -> pd.DataFrame:
+    """One row a group, ordered by image content: ``images``, ``stratum``; index ``group``."""
+    groups = samples.assign(stratum=_strata(samples)).groupby("group")
     table = groups.agg(first=("sha256", "min"), images=("sha256", "size"), stratum=("stratum", "max"))
     table = table.sort_values(["first", "stratum", "images"], kind="stable")
     sizes = table["stratum"].map(table["stratum"].value_counts())
@@ -107,10 +125,11 @@ def _strata(samples: pd.DataFrame) -> pd.Series:
 
 
 def _drawn_parts(
-    patients: pd.DataFrame, dataset: DatasetSettings, fold: tuple[int, int] | None
-) -> dict[str, str]:
-    settings = dataset.splits
-    position = _positions(patients, settings.seed)
+    samples: pd.DataFrame, dataset: DatasetSettings, fold: tuple[int, int] | None
+) -> np.ndarray:
+    """The part of each image, N texts."""
+    settings, groups = dataset.splits, _group_table(samples)
+    position = _positions(groups, settings.seed)
     if fold is None:
         test = position < settings.test
         validation = ~test & (position < settings.test + settings.validation)
@@ -118,18 +137,19 @@ def _drawn_parts(
         folds, number = fold
         turn = (position * folds).astype(int)
         test = turn == number
-        rest = _positions(patients[~test], settings.seed + 1 + number)
-        validation = np.zeros(len(patients), dtype=bool)
+        rest = _positions(groups[~test], settings.seed + 1 + number)
+        validation = np.zeros(len(groups), dtype=bool)
         validation[~test] = rest < settings.validation
     parts = np.where(test, "test", np.where(validation, "validation", "train"))
-    return dict(zip(patients.index, parts.tolist(), strict=True))
+    assigned = dict(zip(groups.index, parts.tolist(), strict=True))
+    return samples["group"].map(assigned).to_numpy(dtype=object)
 
 
-def _positions(patients: pd.DataFrame, seed: int) -> np.ndarray:
-    """A random place in (0, 1) for each patient, evenly spread within each stratum."""
+def _positions(groups: pd.DataFrame, seed: int) -> np.ndarray:
+    """A random place in (0, 1) for each group, evenly spread within each stratum."""
     generator = np.random.default_rng(seed)
-    position = np.empty(len(patients))
-    strata = patients["stratum"].to_numpy()
+    position = np.empty(len(groups))
+    strata = groups["stratum"].to_numpy()
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
         order = generator.permutation(len(members))
@@ -137,26 +157,32 @@ def _positions(patients: pd.DataFrame, seed: int) -> np.ndarray:
     return position
 
 
-def _published_parts(samples: pd.DataFrame) -> dict[str, str]:
-    if samples["published_part"].isna().any():
-        count = int(samples["published_part"].isna().sum())
+def _published_parts(samples: pd.DataFrame, dataset: DatasetSettings, split: str) -> np.ndarray:
+    """The part of each image as published; images in no list of a published fold are excluded.
+
+    Where the publishers name no validation part, one is drawn from their training part.
+    """
+    column = published_column(split)
+    if column not in samples:
+        raise DataError(f"split {split}: its lists are not at {dataset.fold_lists} (key 'fold_lists')")
+    if split == "published" and samples[column].isna().any():
+        count = int(samples[column].isna().sum())
         raise DataError(f"{count} images have no part in the published split")
-    parts = samples.groupby("patient")["published_part"].agg(["first", "nunique"])
-    torn = int((parts["nunique"] > 1).sum())
-    if torn:
-        raise DataError(f"the published split puts {torn} patients into more than one part")
-    return dict(zip(parts.index, parts["first"], strict=True))
+    parts = samples[column].where(samples[column].notna(), "excluded").to_numpy(dtype=object)
+    if "validation" not in parts:
+        training = samples[parts == "train"]
+        groups = _group_table(training)
+        chosen = groups.index[_positions(groups, dataset.splits.seed) < dataset.splits.validation]
+        parts[parts == "train"] = np.where(training["group"].isin(chosen), "validation", "train")
+    return parts
 
 
-def _training_rank(
-    samples: pd.DataFrame, part: np.ndarray, patients: pd.DataFrame, seed: int
-) -> np.ndarray:
-    in_train = part == "train"
-    training = patients[patients.index.isin(set(samples["patient"][in_train]))]
-    order = np.argsort(_positions(training, seed), kind="stable")
-    cumulative = training["images"].iloc[order].cumsum()
-    rank = samples["patient"].map(cumulative).fillna(0).astype(np.int64).to_numpy()
-    return np.where(in_train, rank, 0)
+def _training_rank(training: pd.DataFrame, seed: int) -> np.ndarray:
+    """Of each training image: images up to and with its group, in the order of nested subsets."""
+    groups = _group_table(training)
+    order = np.argsort(_positions(groups, seed), kind="stable")
+    cumulative = groups["images"].iloc[order].cumsum()
+    return training["group"].map(cumulative).to_numpy(dtype=np.int64)
 
 
 def _check_classes(
@@ -164,13 +190,6 @@ def _check_classes(
 ) -> None:
     for part in ("train", "validation"):
         chosen = samples[(table["part"] == part).to_numpy()]
-        for output, count in _class_counts(chosen, dataset).items():
+        for output, count in class_counts(chosen, dataset).items():
             if count == 0:
                 raise DataError(f"split {split}: no {part} image of class '{output}'")
-
-
-def _class_counts(samples: pd.DataFrame, dataset: DatasetSettings) -> dict[str, int]:
-    if isinstance(dataset.labels, tuple):
-        return {name: int((samples[f"label_{name}"] == 1).sum()) for name in dataset.labels}
-    counts = samples["label"].value_counts()
-    return {name: int(counts.get(i, 0)) for i, name in enumerate(dataset.class_names)}

@@ -49,7 +49,7 @@ class Store:
     """A pixel store and a split of it: N images in the same order.
 
     Attributes:
-        images: uint8, N x H x W x C, usually a memory map.
+        images: uint8 or uint16, N x H x W x C, usually a memory map.
         samples: a table of schema SAMPLES.
         split: a table of schema SPLIT.
     """

@@ -50,7 +50,7 @@ class Specification:
 
 @dataclass(frozen=True)
 class Part:
-    """The images of one part: pixels uint8, N x H x W x C; labels as in Predictions."""
+    """The images of one part: pixels uint8 or uint16, N x H x W x C; labels as in Predictions."""
 
     pixels: torch.Tensor
     labels: torch.Tensor
@@ -173,8 +173,8 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[torc
 
 
 def to_floats(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8, N x H x W x C, to float32 in [0, 1], N x C x H x W in channels-last memory."""
-    return pixels.permute(0, 3, 1, 2).float().div_(255.0)
+    """uint8 or uint16, N x H x W x C, to float32 in [0, 1], N x C x H x W in channels-last memory."""
+    return pixels.permute(0, 3, 1, 2).float().div_(float(torch.iinfo(pixels.dtype).max))
 
 
 def _step(
@@ -275,7 +275,7 @@ def validate(
 
 @torch.no_grad()
 def predict(network: nn.Module, pixels: torch.Tensor, specification: Specification) -> np.ndarray:
-    """Logits in evaluation mode, float32, N x K, of uint8 pixels, N x H x W x C."""
+    """Logits in evaluation mode, float32, N x K, of stored pixels, N x H x W x C."""
     network.eval()
     batches = [
         _logits(network, to_floats(batch), specification)

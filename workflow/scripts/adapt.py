@@ -1,0 +1,32 @@
+"""Turn the published layout of a public data set into a manifest."""
+
+import argparse
+from pathlib import Path
+
+from medtransfer.config.access import AdapterSettings
+from medtransfer.config.argument import settings_argument
+from medtransfer.data.adapters import adapt
+from medtransfer.errors import shown_plainly
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--adapter",
+        type=settings_argument(AdapterSettings),
+        required=True,
+        help="YAML file or JSON text: name of the layout, and its options",
+    )
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the published files")
+    parser.add_argument("--output", type=Path, required=True, help="CSV table to write")
+    arguments = parser.parse_args()
+    table = adapt(arguments.folder, arguments.adapter)
+    # written whole or not at all
+    unfinished = arguments.output.with_name(arguments.output.name + ".part")
+    table.to_csv(unfinished, index=False, lineterminator="\n")
+    unfinished.replace(arguments.output)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()

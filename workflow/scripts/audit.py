@@ -1,0 +1,36 @@
+"""Count what a data set and its splits hold, and what is wrong with them."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from medtransfer.config.argument import settings_argument
+from medtransfer.config.dataset import DatasetSettings
+from medtransfer.data.audit import audit_dataset
+from medtransfer.data.audit_page import audit_page
+from medtransfer.errors import shown_plainly
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--dataset", type=settings_argument(DatasetSettings), required=True, help="YAML or JSON")
+    add("--name", required=True, help="of the data set, for the page's title")
+    add("--folder", type=Path, required=True, help="of the store; its tables are read")
+    add("--split", type=Path, nargs="+", required=True, help="tables of splits")
+    add("--output", type=Path, required=True, help="JSON file to write")
+    add("--page", type=Path, required=True, help="HTML page to write")
+    arguments = parser.parse_args()
+    names = ("samples", "rejected", "duplicates")
+    tables = {name: pd.read_parquet(arguments.folder / f"{name}.parquet") for name in names}
+    splits = {path.stem: pd.read_parquet(path) for path in arguments.split}
+    audit = audit_dataset(**tables, splits=splits, dataset=arguments.dataset)
+    arguments.output.write_text(json.dumps(audit, indent=2) + "\n")
+    arguments.page.write_text(audit_page(arguments.name, audit, arguments.dataset))
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()

@@ -1,0 +1,38 @@
+"""Fetch the files of a public data set, verify them, and check that all that is expected is there."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from medtransfer.config.access import AccessSettings
+from medtransfer.config.argument import settings_argument
+from medtransfer.data.fetch import fetch
+from medtransfer.errors import shown_plainly
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--access",
+        type=settings_argument(AccessSettings),
+        required=True,
+        help="YAML file or JSON text: the block 'access' of a data set",
+    )
+    parser.add_argument("--folder", type=Path, required=True, help="where the files go")
+    parser.add_argument("--connections", type=int, default=2, help="files fetched at once, at most")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    arguments = parser.parse_args()
+    record = fetch(arguments.access, arguments.folder, arguments.connections, show)
+    part = arguments.output.with_name(f"{arguments.output.name}.part")
+    part.write_text(json.dumps(record, indent=2) + "\n")
+    part.replace(arguments.output)
+
+
+def show(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()
