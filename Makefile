@@ -40,4 +40,4 @@ lock:
 	envs/update.sh
 
 clean:
-	rm -rf results logs benchmarks .snakemake
+	rm -rf results logs .snakemake

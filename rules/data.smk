@@ -135,7 +135,7 @@ rule store:
     log:
         "logs/store/{dataset}.log",
     benchmark:
-        "benchmarks/store/{dataset}.tsv"
+        "logs/benchmarks/store/{dataset}.tsv"
     conda:
         "../envs/medtransfer.yaml"
     threads: CONFIG.hardware.store_threads
@@ -166,7 +166,7 @@ rule find_duplicates:
     log:
         "logs/find_duplicates/{dataset}.log",
     benchmark:
-        "benchmarks/find_duplicates/{dataset}.tsv"
+        "logs/benchmarks/find_duplicates/{dataset}.tsv"
     conda:
         "../envs/medtransfer.yaml"
     resources:

@@ -28,7 +28,7 @@ rule train:
     log:
         f"logs/train/{RUN}.log",
     benchmark:
-        f"benchmarks/train/{RUN}.tsv"
+        f"logs/benchmarks/train/{RUN}.tsv"
     conda:
         "../envs/medtransfer.yaml"
     threads: CONFIG.hardware.train_threads

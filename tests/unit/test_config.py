@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from medtransfer.config.access import AccessSettings
 from medtransfer.config.argument import as_argument, settings_argument
 from medtransfer.config.dataset import (
     DEFAULT_METRIC,
@@ -569,3 +570,78 @@ def test_a_settings_file_that_can_not_be_read_is_an_error_that_names_it(tmp_path
         path.write_text(content)
     with pytest.raises(ConfigError, match=r"splits\.yaml"):
         settings_argument(SplitSettings)(str(path))
+
+
+# access
+
+
+def access_block(file: dict[str, Any] | None = None, **keys: Any) -> AccessSettings:
+    block = {"name": "a.zip", "urls": ["https://host.org/a.zip"], **(file or {})}
+    return parse(AccessSettings, {"files": [block], **keys}, "mine.yaml")
+
+
+def test_usual_ways_of_access_are_allowed():
+    for url in ("https://host.org:8443/a?x=1#y", "http://host.org/a%20b", "https://host.org/@me/a"):
+        access_block({"urls": [url]})
+    for url in ("https://host.org/a", "http://localhost:80/a", "http://127.0.0.1/a", "http://[::1]/a"):
+        access_block({"urls": [url]}, token="MY_TOKEN")
+    for name in ("a.zip", "sub/A.TAR.GZ", "a.csv.gz", "a.npz", ".sub/a.tgz"):
+        access_block({"name": name, "unpack": True})
+    parse(AccessSettings, {"client": ["get", "x"], "expected": ["train", "sub/a b.csv"]}, "mine.yaml")
+
+
+def test_a_client_needs_something_expected():
+    with pytest.raises(ConfigError, match=r"mine\.yaml: key 'client' is given without 'expected'"):
+        access_block(client=["get", "x"])
+
+
+@pytest.mark.parametrize("name", ["a.rar", "a.7z", "a.npy", "zip", "a.zip/a"])
+def test_only_archives_can_be_unpacked(name):
+    access_block({"name": name})
+    match = f"file '{re.escape(name)}': key 'unpack' is true.*allowed: names that end in .*\\.zip"
+    with pytest.raises(ConfigError, match=match):
+        access_block({"name": name, "unpack": True})
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("ftp://host.org/a", "no web address; allowed: https:// or http://"),
+        ("https://me:22hidden@host.org/a", "with a user or password .*allowed: 'token'"),
+        ("https://22hidden@host.org/a", "with a user or password .*allowed: 'token'"),
+        ("https:///a", "without a host; allowed"),
+        ("https://:443/a", "without a host; allowed"),
+        ("http://?key=22hidden", "without a host; allowed"),
+        ("https://host.org/a b", "with spaces or special characters; allowed: .*%20"),
+        ("https://host.org/a\n", "with spaces or special characters; allowed: .*%20"),
+        ("https://host.org/ä", "with spaces or special characters; allowed: .*%20"),
+        ("https://host.org:port/a?key=22hidden", "no usable address; allowed: https://host"),
+        ("https://[host.org/a?key=22hidden", "no usable address; allowed: https://host"),
+    ],
+)
+def test_addresses_are_checked_and_their_secrets_not_shown(url, problem):
+    with pytest.raises(
+        ConfigError, match=rf"mine\.yaml: .*'a\.zip': key 'urls' has '[^']*', {problem}"
+    ) as caught:
+        access_block({"urls": ["https://host.org/a", url]})
+    assert "22hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://host.org/a?key=22hidden", "http://localhost.host.org/a"])
+def test_a_token_is_not_for_open_addresses(url):
+    access_block({"urls": [url]})
+    match = r"key 'urls' has 'http://[a-z.]*host\.org/a'; allowed with 'token': https://"
+    with pytest.raises(ConfigError, match=match):
+        access_block({"urls": ["https://host.org/a", url]}, token="MY_TOKEN")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "/a", "..", "../a", "a/../../b", "a\\b", "..\\a", ".a.zip.part", "sub/.a"]
+)
+def test_names_are_those_of_visible_files_below_the_folder(name):
+    with pytest.raises(
+        ConfigError, match=r"key 'name' is .*allowed: a path below the folder, with '/'"
+    ):
+        access_block({"name": name})
+    with pytest.raises(ConfigError, match=r"key 'expected' has .*allowed: a path below the folder"):
+        access_block(expected=["train", name])

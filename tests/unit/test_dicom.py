@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 import pytest
+from dicom_files import encoded, image, levels, lut, read_dicom, shown, stretched
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing, pixel_array
 from pydicom.uid import (
-    UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
     RLELossless,
-    SecondaryCaptureImageStorage,
 )
 
-from medtransfer.data.dicom import DicomFile
-from medtransfer.data.display import PERCENTILES, percentile_range, window
+from medtransfer.data.display import percentile_range, window
 from medtransfer.data.embedded.dicom_writer import Acquisition
 from medtransfer.data.images import EncodedFile
 from medtransfer.errors import DataError
@@ -38,78 +34,8 @@ SYNTAXES = [
 RAMP = (np.arange(64, dtype=np.uint16) * 65).reshape(8, 8)
 
 
-def image(stored: np.ndarray, bits: int | None = None, **tags: Any) -> Dataset:
-    """A data set of one grey or colour frame in memory; further tags by keyword."""
-    bits = bits or stored.dtype.itemsize * 8
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID("2.25.1")
-    dataset.SOPClassUID = SecondaryCaptureImageStorage
-    dataset.SOPInstanceUID = "2.25.1"
-    dataset.Rows, dataset.Columns = stored.shape[:2]
-    dataset.SamplesPerPixel = 1 if stored.ndim == 2 else 3
-    dataset.PhotometricInterpretation = "MONOCHROME2" if stored.ndim == 2 else "RGB"
-    if stored.ndim == 3:
-        dataset.PlanarConfiguration = 0
-    dataset.BitsAllocated = stored.dtype.itemsize * 8
-    dataset.BitsStored, dataset.HighBit = bits, bits - 1
-    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
-    dataset.PixelData = stored.tobytes()
-    dataset["PixelData"].VR = "OB" if stored.dtype.itemsize == 1 else "OW"
-    for name, value in tags.items():
-        setattr(dataset, name, value)
-    return dataset
-
-
-def levels(values: np.ndarray) -> np.ndarray:
-    """Display values as float32 in [0, 255]."""
-    return values.astype(np.float32) if values.dtype == np.uint8 else values * np.float32(255)
-
-
-def read_dicom(content: bytes, frame: int | None = None) -> np.ndarray:
-    return levels(DicomFile(content).picture(frame).values)
-
-
 def decode_image(content: bytes, name: str) -> np.ndarray:
     return levels(EncodedFile(content, name).picture().values)
-
-
-def encoded(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
-    """The bytes of a file in a transfer syntax."""
-    if syntax.is_compressed:
-        # the RLE encoder of GDCM aborts the interpreter on frames of an odd number of bytes
-        plugin = "pylibjpeg" if syntax == RLELossless else ""
-        dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
-    else:
-        dataset.file_meta.TransferSyntaxUID = syntax
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
-
-
-def shown(stored: np.ndarray, bits: int | None = None, **tags: Any) -> np.ndarray:
-    return read_dicom(encoded(image(stored, bits, **tags)))
-
-
-def lut(entries: np.ndarray, first: int, bits: int, representation: str = "US") -> Dataset:
-    """An item of a modality or VOI LUT sequence."""
-    item = Dataset()
-    item.add_new(0x00283002, "US", [len(entries), first, bits])
-    item.add_new(0x00283003, "LO", "table")
-    data = entries.astype("<u2")
-    value = data.tolist() if representation == "US" else data.tobytes()
-    item.add_new(0x00283006, representation, value)
-    return item
-
-
-def stretched(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """[0, 255] between the first and last percentile of the chosen values, by sorting."""
-    ordered = np.sort(chosen.ravel().astype(np.float64))
-    places = (len(ordered) - 1) * np.array(PERCENTILES) / 100
-    low, high = np.interp(places, np.arange(len(ordered)), ordered)
-    return np.clip((values - low) / (high - low), 0, 1) * 255
 
 
 # window

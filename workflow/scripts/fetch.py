@@ -23,14 +23,16 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=2, help="files fetched at once, at most")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
+    name = arguments.folder.absolute().name
+
+    def show(line: str) -> None:
+        print(f"{name}: {line}", flush=True)
+
+    sys.stdout.reconfigure(errors="backslashreplace")  # a client may say what a terminal can't show
     record = fetch(arguments.access, arguments.folder, arguments.connections, show)
     part = arguments.output.with_name(f"{arguments.output.name}.part")
     part.write_text(json.dumps(record, indent=2) + "\n")
     part.replace(arguments.output)
-
-
-def show(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
+from urllib.parse import urlsplit
 
 from medtransfer.config.typed import option
 from medtransfer.errors import ConfigError
@@ -28,6 +30,19 @@ AdapterName = Literal[
     "rsna_pneumonia",
 ]
 HASH_DIGITS = {"sha256": 64, "md5": 32}
+# ending of a name, the longest first, and the kind of archive that it means
+ARCHIVES = {
+    ".tar.gz": "tar",
+    ".tar.bz2": "tar",
+    ".tar.xz": "tar",
+    ".tgz": "tar",
+    ".tar": "tar",
+    ".zip": "zip",
+    ".npz": "zip",
+    ".gz": "gzip",
+}
+INNER_PATH = "a path below the folder, with '/', its last part not hidden by a dot"
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -45,12 +60,20 @@ class RemoteFileSettings:
 
     def __post_init__(self) -> None:
         if not is_inner_path(self.name):
-            raise ConfigError(f"key 'name' is '{self.name}'; allowed: a path below the folder")
+            raise ConfigError(f"key 'name' is '{self.name}'; allowed: {INNER_PATH}")
         if not self.urls:
             raise ConfigError(f"file '{self.name}' has no address in 'urls'")
         for url in self.urls:
-            if not url.startswith(("https://", "http://")):
-                raise ConfigError(f"file '{self.name}': url '{url}'; allowed: https:// or http://")
+            problem = _problem_of_address(url)
+            if problem:
+                raise ConfigError(
+                    f"file '{self.name}': key 'urls' has '{shown_address(url)}', {problem}"
+                )
+        if self.unpack and not self.name.lower().endswith(tuple(ARCHIVES)):
+            raise ConfigError(
+                f"file '{self.name}': key 'unpack' is true, but the name is not that of an archive; "
+                f"allowed: names that end in {', '.join(ARCHIVES)}"
+            )
         for kind, digits in HASH_DIGITS.items():
             value = getattr(self, kind)
             if value is not None and (len(value) != digits or set(value) - set("0123456789abcdef")):
@@ -85,7 +108,23 @@ class AccessSettings:
             raise ConfigError("key 'files' names a file twice")
         for name in self.expected:
             if not is_inner_path(name):
-                raise ConfigError(f"key 'expected' has '{name}'; allowed: paths below the folder")
+                raise ConfigError(f"key 'expected' has '{name}'; allowed: {INNER_PATH}")
+        if self.client and not self.expected:
+            raise ConfigError(
+                "key 'client' is given without 'expected'; allowed: both, as the client is run only "
+                "when something expected is missing"
+            )
+        if self.token is not None:
+            self._check_token_addresses()
+
+    def _check_token_addresses(self) -> None:
+        for file in self.files:
+            for url in file.urls:
+                if not may_have_token(url):
+                    raise ConfigError(
+                        f"file '{file.name}': key 'urls' has '{shown_address(url)}'; allowed with "
+                        "'token': https://, or http:// to this machine"
+                    )
 
 
 @dataclass(frozen=True)
@@ -142,6 +181,36 @@ class CardSettings:
 
 
 def is_inner_path(name: str) -> bool:
-    """Whether a path stays below the folder that it is relative to."""
+    """Whether a path stays below the folder that it is relative to, and isn't hidden.
+
+    Hidden names are those of files that the program keeps beside others, such as ``.name.part``.
+    """
     path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    return inside and "\\" not in name and not path.name.startswith(".")
+
+
+def may_have_token(url: str) -> bool:
+    """Whether nobody can read a token on its way: by https, or to this machine."""
+    return url.startswith("https://") or urlsplit(url).hostname in LOCAL_HOSTS
+
+
+def shown_address(url: str) -> str:
+    """An address without its query and user, which may hold secrets."""
+    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])
+
+
+def _problem_of_address(url: str) -> str:
+    """What is wrong with a web address, and what is allowed; nothing when it is right."""
+    if not url.startswith(("https://", "http://")):
+        return "no web address; allowed: https:// or http://"
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        return "with spaces or special characters; allowed: such characters as %20"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "no usable address; allowed: https://host/path or https://host:port/path"
+    if "@" in parts.netloc:
+        return "with a user or password before the host; allowed: 'token', or 'client' to log in"
+    return "" if host else "without a host; allowed: https://host/path"

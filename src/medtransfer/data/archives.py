@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from medtransfer.config.access import ARCHIVES
 from medtransfer.errors import DataError
 
 BLOCK = 1 << 20
@@ -29,16 +30,6 @@ BOMB_RATIO = 1000
 LONGEST_LINK_CHAIN = 40
 LONGEST_LINK = 4096
 ENCRYPTED = 0x1
-KINDS = {
-    ".tar.gz": "tar",
-    ".tar.bz2": "tar",
-    ".tar.xz": "tar",
-    ".tgz": "tar",
-    ".tar": "tar",
-    ".zip": "zip",
-    ".npz": "zip",
-    ".gz": "gzip",
-}
 DRIVE = re.compile(r"[A-Za-z]:")
 # ValueError: what zipfile makes of offsets and names that can't be
 DAMAGE = (
@@ -109,7 +100,7 @@ def contents(archive: Path) -> list[str]:
 
 def is_archive(path: Path) -> bool:
     """Whether the name is one of an archive that :func:`unpack` knows."""
-    return path.name.lower().endswith(tuple(KINDS))
+    return path.name.lower().endswith(tuple(ARCHIVES))
 
 
 def shown_size(count: float) -> str:
@@ -142,10 +133,10 @@ def _damaged(archive: Path, reason: str) -> DataError:
 
 def _members_of(archive: Path) -> contextlib.AbstractContextManager[Iterable[_Member]]:
     readers = {"zip": _zip_members, "tar": _tar_members, "gzip": _gzip_members}
-    for ending, kind in KINDS.items():
+    for ending, kind in ARCHIVES.items():
         if archive.name.lower().endswith(ending):
             return readers[kind](archive)
-    raise DataError(f"{archive}: unknown kind of archive; allowed: {', '.join(sorted(KINDS))}")
+    raise DataError(f"{archive}: unknown kind of archive; allowed: {', '.join(sorted(ARCHIVES))}")
 
 
 @contextlib.contextmanager

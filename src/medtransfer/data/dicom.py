@@ -186,7 +186,7 @@ def _shown(dataset: Dataset, frame: int) -> tuple[np.ndarray, DisplayRange]:
         # a damaged header can have anything here, so only known terms are quoted
         found = photometric if photometric in RETIRED else "unknown"
         raise DataError(f"photometric interpretation {found}; allowed: {', '.join((*GREY, *COLOUR))}")
-    stored = _stored_values(dataset, frame)
+    stored = stored_values(dataset, frame)
     if photometric == "PALETTE COLOR":
         return _palette(stored, dataset), "full range"
     if stored.ndim == 3:
@@ -195,7 +195,7 @@ def _shown(dataset: Dataset, frame: int) -> tuple[np.ndarray, DisplayRange]:
     return display_values(stored, rules), rules.range_name
 
 
-def _stored_values(dataset: Dataset, frame: int) -> np.ndarray:
+def stored_values(dataset: Dataset, frame: int) -> np.ndarray:
     """Pixels of a frame; values that sit above the lowest bits (HighBit) are shifted down."""
     decoder = _decoder(dataset, frame)
     bits = dataset.get("BitsStored", 1)

@@ -7,7 +7,7 @@ pixels are gathered from that table once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +19,8 @@ from medtransfer.errors import DataError
 PERCENTILES = (1.0, 99.0)
 # A table over more stored values than this costs more than it saves.
 LARGEST_TABLE = 2**20
-# Pixels gathered at once: bounds the memory of the index array.
-BLOCK = 2**22
+# Pixels that are looked up at once: their indices fit into the cache.
+BLOCK = 2**15
 
 DisplayRange = Literal["voi lut", "window", "percentiles", "full range"]
 Transform = Callable[[np.ndarray], np.ndarray]
@@ -65,25 +65,29 @@ def display_values(stored: np.ndarray, rules: GreyRules) -> np.ndarray:
     low, high = int(stored.min()), int(stored.max())
     if high - low >= LARGEST_TABLE:
         return _shown(stored.astype(np.int64), None, rules).astype(np.float32)
-    offsets = _offsets(stored, low)
-    counts = np.bincount(offsets, minlength=high - low + 1) if rules.voi is None else None
+    needed = rules.voi is None and rules.full_range is None
+    counts = _occurrences(stored, low, high) if needed else None
     table = _shown(np.arange(low, high + 1), counts, rules).astype(np.float32)
-    return _gather(table, offsets).reshape(stored.shape)
+    shown = np.empty(stored.size, dtype=np.float32)
+    for place, offsets in _offsets(stored, low):
+        table.take(offsets, out=shown[place], mode="clip")
+    return shown.reshape(stored.shape)
 
 
-def _offsets(stored: np.ndarray, low: int) -> np.ndarray:
-    """Stored values counted from the lowest, flat."""
+def _occurrences(stored: np.ndarray, low: int, high: int) -> np.ndarray:
+    """How often each value from the lowest to the highest occurs."""
+    counts = np.zeros(high - low + 1, dtype=np.int64)
+    for _, offsets in _offsets(stored, low):
+        counts += np.bincount(offsets, minlength=len(counts))
+    return counts
+
+
+def _offsets(stored: np.ndarray, low: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Stored values counted from the lowest, in flat blocks that stay in the processor's cache."""
     flat = stored.reshape(-1)
-    if low == 0 and flat.dtype in (np.uint8, np.uint16, np.uint32):
-        return flat
-    return np.subtract(flat, low, dtype=np.int64)
-
-
-def _gather(table: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    values = np.empty(len(offsets), dtype=table.dtype)
-    for start in range(0, len(offsets), BLOCK):
-        table.take(offsets[start : start + BLOCK], out=values[start : start + BLOCK], mode="clip")
-    return values
+    for start in range(0, len(flat), BLOCK):
+        place = slice(start, start + BLOCK)
+        yield place, np.subtract(flat[place], low, dtype=np.int64)
 
 
 def _show_floats(stored: np.ndarray, rules: GreyRules) -> np.ndarray:

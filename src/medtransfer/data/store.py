@@ -61,6 +61,10 @@ REJECTED = Schema(
 )
 
 
+# Rejected images that the error lists: Snakemake removes the table of a failed job.
+MOST_LISTED = 200
+
+
 def build_store(
     manifest: pd.DataFrame,
     dataset: DatasetSettings,
@@ -189,8 +193,21 @@ def _check_rejected(rejected: pd.DataFrame, allowed: float, total: int) -> None:
         reason, count = next(iter(reason_counts(rejected).items()))
         raise DataError(
             f"{len(rejected)} of {total} images could not be used ({share:.1%}; 'max_rejected' allows "
-            f"{allowed:.1%}). Most often: {reason} ({count} images). First: {rejected['file'].iloc[0]}"
+            f"{allowed:.1%}). Most often: {reason} ({count} images). What was decoded is kept for the "
+            f"next try.\n{_listed(rejected)}"
         )
+
+
+def _listed(rejected: pd.DataFrame) -> str:
+    """A line for each rejected image, up to MOST_LISTED."""
+    shown = rejected.head(MOST_LISTED)
+    lines = [
+        f"  {file}: {stage}: {reason}"
+        for file, stage, reason in zip(shown["file"], shown["stage"], shown["reason"], strict=True)
+    ]
+    if len(rejected) > MOST_LISTED:
+        lines.append(f"  and {len(rejected) - MOST_LISTED} more")
+    return "\n".join(lines)
 
 
 def _samples_table(
