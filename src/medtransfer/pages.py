@@ -35,7 +35,11 @@ def paragraph(text: str, kind: str = "") -> str:
 def table(
     caption: str, texts: tuple[str, ...], numbers: tuple[str, ...], rows: Iterable[tuple[str, ...]]
 ) -> str:
-    """An HTML table whose last columns are numbers."""
+    """An HTML table whose last columns are numbers; text columns without any text are left out."""
+    rows = list(rows)
+    used = [i for i in range(len(texts)) if not rows or any(row[i] for row in rows)]
+    rows = [(*(row[i] for i in used), *row[len(texts) :]) for row in rows]
+    texts = tuple(texts[i] for i in used)
     kinds = [""] * len(texts) + [" class='number'"] * len(numbers)
     head = "".join(f"<th{k}>{html.escape(n)}</th>" for n, k in zip(texts + numbers, kinds, strict=True))
     body = "".join(

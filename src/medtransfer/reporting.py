@@ -53,7 +53,8 @@ def summary_page(
         ),
         "<h2>Data</h2>",
         table(
-            "What was stored and what was rejected; rejected.parquet names each file.",
+            "What was stored and what was rejected; the audit of each data set has its parts, duplicates "
+            "and warnings (results/data/<data set>/audit.html).",
             ("data set", "origin", "labels", "sites", "why rejected"),
             ("images", "patients", "rejected"),
             _data_rows(audits, origins),
@@ -111,6 +112,6 @@ def _data_rows(
     for name, audit in audits.items():
         yield (
             name, origins.get(name, ""), counts(audit["classes"]), counts(audit["sites"]),
-            counts(audit["rejected_reasons"]), str(audit["images"]), str(audit["patients"]),
-            str(audit["rejected"]),
+            counts(audit["rejected_reasons"]), f"{audit['images']:,}", f"{audit['patients']:,}",
+            f"{audit['rejected']:,}",
         )  # fmt: skip

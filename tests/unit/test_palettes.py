@@ -37,10 +37,9 @@ def colours(entries: int, bits: int) -> np.ndarray:
 
 
 def palette_image(
-    stored: np.ndarray, tables: list[bytes], descriptor: list[int], **tags: Any
+    stored: np.ndarray, tables: list[bytes], descriptor: list[int], segmented: bool = False
 ) -> Dataset:
-    segmented = tags.pop("segmented", False)
-    dataset = image(stored, PhotometricInterpretation="PALETTE COLOR", **tags)
+    dataset = image(stored, PhotometricInterpretation="PALETTE COLOR")
     for name, number, table in zip(NAMES, (1, 2, 3), tables, strict=True):
         representation = "SS" if descriptor[1] < 0 else "US"
         dataset.add_new(0x00281100 + number, representation, descriptor)

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats.contingency import association
 
 from medtransfer.config.dataset import DatasetSettings
-from medtransfer.data.groups import contradictory_pixels, leakage
+from medtransfer.data.groups import PARTS, contradictory_pixels, leakage
 
 # Examples that are listed of each problem, and values of a column before it is only counted.
 EXAMPLES = 10
@@ -39,6 +39,7 @@ def audit_dataset(
     return {
         "images": len(samples),
         "patients": int(samples["patient"].nunique()),
+        "images_of_unknown_patients": int((samples["patient"] == samples["image_id"]).sum()),
         "rejected": len(rejected),
         "rejected_reasons": reason_counts(rejected),
         "classes": class_counts(samples, dataset),
@@ -124,7 +125,9 @@ def _audit_split(
     inside = duplicates[duplicates["image_a"].map(part_of) == duplicates["image_b"].map(part_of)]
     return {
         "parts": {
-            name: _audit_part(samples[part == name], dataset) for name in dict.fromkeys(sorted(part))
+            name: _audit_part(samples[part == name], dataset)
+            for name in (*PARTS, "excluded")
+            if name in part
         },
         "pairs_within_parts": _counts(inside["kind"]),
         "leakage": {kind: len(pairs) for kind, pairs in leakage(samples, split, duplicates).items()},

@@ -26,12 +26,7 @@ def audit_page(name: str, audit: dict[str, Any], dataset: DatasetSettings) -> st
         *(paragraph(text, "warning") for text in warnings(audit)),
         "<h2>Images</h2>",
         table("What was stored.", ("fact", "value"), (), _facts(audit)),
-        table(
-            "Rows of the manifest that gave no image; rejected.parquet names each file.",
-            ("stage and reason",),
-            ("images",),
-            ((reason, f"{count:,}") for reason, count in audit["rejected_reasons"].items()),
-        ),
+        _rejected(audit),
         "<h2>Splits</h2>",
         table(
             "What each part holds.",
@@ -59,6 +54,13 @@ def audit_page(name: str, audit: dict[str, Any], dataset: DatasetSettings) -> st
 
 def warnings(audit: dict[str, Any]) -> Iterator[str]:
     """What a reader must know before believing a result on these data."""
+    unknown = audit["images_of_unknown_patients"]
+    if unknown:
+        which = "all images" if unknown == audit["images"] else f"{unknown:,} images"
+        yield (
+            f"The patients of {which} are not known. Each counts as a patient of its own, so images of "
+            "one person may be in training and test."
+        )
     contradictions = audit["contradictions"]
     if contradictions["images"]:
         dropped = "contradictions" in audit["dropped"]
@@ -82,6 +84,17 @@ def warnings(audit: dict[str, Any]) -> Iterator[str]:
             f"{audit['burned_in']['yes']:,} headers say that annotations are burned into the pixels: "
             "they may show names, and networks can read them."
         )
+
+
+def _rejected(audit: dict[str, Any]) -> str:
+    if not audit["rejected"]:
+        return paragraph("No image was rejected.")
+    return table(
+        "Rows of the manifest that gave no image; rejected.parquet names each file.",
+        ("stage and reason",),
+        ("images",),
+        ((reason, f"{count:,}") for reason, count in audit["rejected_reasons"].items()),
+    )
 
 
 def _about(dataset: DatasetSettings) -> Iterator[str]:
