@@ -1,4 +1,4 @@
-"""Documents made from the code: the commented default configuration, schemas and references.
+"""Documents made from code and settings: the commented default, schemas and references.
 
 ``python -m medtransfer.documents`` rewrites them below the current folder; a test fails when they are
 out of date.
@@ -30,6 +30,7 @@ from medtransfer.config.typed import default_of, describe, json_schema, plain
 from medtransfer.data.duplicates import DUPLICATES
 from medtransfer.data.splits import SPLIT
 from medtransfer.data.store import REJECTED, SAMPLES
+from medtransfer.dataset_reference import dataset_reference
 from medtransfer.evaluation.results import CURVES, METRICS, RUNS
 from medtransfer.statistics.comparison import GAINS, SUMMARY
 from medtransfer.tables import Schema
@@ -82,6 +83,7 @@ def documents() -> dict[str, str]:
     return {
         "config/config.yaml": default_configuration(),
         "docs/configuration.md": configuration_reference(),
+        "docs/datasets.md": dataset_reference(GENERATED),
         "docs/tables.md": table_reference(),
         **schemas,
     }

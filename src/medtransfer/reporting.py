@@ -53,8 +53,8 @@ def summary_page(
         ),
         "<h2>Data</h2>",
         table(
-            "What was stored and what was rejected; the audit of each data set has its parts, duplicates "
-            "and warnings (results/data/<data set>/audit.html).",
+            "What was stored and what was rejected; the audit of each data set has its parts, "
+            "duplicates and warnings (results/data/<data set>/audit.html).",
             ("data set", "origin", "labels", "sites", "why rejected"),
             ("images", "patients", "rejected"),
             _data_rows(audits, origins),
