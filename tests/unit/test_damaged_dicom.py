@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 import warnings
 from pathlib import Path
 
@@ -44,8 +45,8 @@ COMPRESSED = [
     "MR_small_RLE.dcm",
     "SC_rgb_rle_16bit.dcm",
     "rtdose_rle.dcm",
-    "MR_small_jpeg_ls_lossless.dcm",
-    "JPEGLSNearLossless_16.dcm",
+    "emri_small_jpeg_ls_lossless.dcm",
+    "JPEGLSNearLossless_08.dcm",
     "SC_rgb_jls_lossy_line.dcm",
     "MR_small_jp2klossless.dcm",
     "JPEG2000.dcm",
@@ -79,15 +80,21 @@ def test_a_compressed_frame_that_breaks_off_is_refused(name, share):
 
 
 @pytest.mark.parametrize("name", ["JPEG-LL.dcm", "SC_rgb_jpeg_gdcm.dcm"])
-def test_a_jpeg_that_gdcm_would_fill_up_is_refused(name):
-    """What the check is for: GDCM itself gives pixels for such a stream."""
-    content = cut(fixture(name).read_bytes(), 0.9)
-    filled = pixel_array(dcmread(io.BytesIO(content)), decoding_plugin="gdcm")
-    whole = pixel_array(dcmread(fixture(name)), decoding_plugin="gdcm")
-    assert filled.shape == whole.shape
-    assert not np.array_equal(filled, whole)
+@pytest.mark.parametrize("share", [0.5, 0.97, 0.9999])
+def test_a_jpeg_for_gdcm_is_refused_before_it_is_decoded(name, share, capfd):
+    """Of such a stream, versions of GDCM show what there is and fill up the rest."""
     with pytest.raises(DataError, match="the compressed image ends early: it has no end marker"):
+        picture(cut(fixture(name).read_bytes(), share))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.xfail(strict=True, reason="CharLS takes seconds to find out that a stream ends early")
+def test_a_jpeg_ls_that_breaks_off_is_refused_at_once():
+    content = cut(fixture("MR_small_jpeg_ls_lossless.dcm").read_bytes(), 0.9)
+    began = time.process_time()
+    with pytest.raises((RuntimeError, DataError)):
         picture(content)
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])
@@ -293,7 +300,7 @@ def warned(content: bytes) -> bool:
     [
         ("excess", {"PixelData": STORED.tobytes() + bytes(600)}),
         ("frames", {"NumberOfFrames": 0}),
-        ("uid", {"StudyInstanceUID": PATIENT}),
+        ("name", {"InstitutionName": "x" * 100}),
         ("charset", {"SpecificCharacterSet": "ISO 999"}),
     ],
 )

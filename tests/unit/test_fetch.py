@@ -493,3 +493,25 @@ def test_the_script_shows_what_the_terminal_has_no_letters_for(tmp_path):
     result = run_script(settings, tmp_path / "data", tmp_path / "record.json", PYTHONIOENCODING="ascii")
     assert result.returncode == 0
     assert "50 % \\u2588" in result.stdout
+
+
+def test_an_archive_does_not_come_where_all_that_is_expected_of_it_was_placed(host, tmp_path):
+    table = host.says(whole(b"a,b"), path="/table.csv")
+    archive = host.says(status(500), path="/x.zip")
+    settings = access(
+        one(archive, name="x.zip", unpack=True),
+        one(table, name="table.csv"),
+        expected=("images/a.png",),
+    )
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(b"placed")
+    record, _ = bring(settings, tmp_path)
+    assert [file["name"] for file in record["files"]] == ["table.csv"]
+    assert (tmp_path / "table.csv").read_bytes() == b"a,b"
+    (tmp_path / "images/a.png").unlink()
+    refused(settings, tmp_path, match="x.zip")
+
+
+def test_how_to_get_files_by_hand_is_told_when_they_cannot_be_fetched(host, tmp_path):
+    settings = access(one(host.says(status(404))), instructions="Ask the owners.")
+    refused(settings, tmp_path, match=rf"404.*\nAsk the owners.\nput what is missing into {tmp_path}")

@@ -90,13 +90,20 @@ def fetch(
         raise ConfigError(f"connections is {connections}; allowed: at least 1")
     with disk_problems_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        to_come = [file for file in access.files if not (folder / file.name).exists()]
+        wanted = _wanted(access, folder)
+        to_come = [file for file in wanted if not (folder / file.name).exists()]
         credentials = read_credentials(access) if to_come else Credentials(access)
         data = _DataSet(access, folder, Downloads(credentials, patience, _one_at_a_time(report)))
         _announce(data, to_come)
-        files = _bring_all(data, connections)
+        files = _bring_all(data, wanted, connections)
         _complete(data)
     return {"files": files, "expected": list(access.expected)}
+
+
+def _wanted(access: AccessSettings, folder: Path) -> list[RemoteFileSettings]:
+    """The files to bring. An archive needn't come where a person has put all that is expected of it."""
+    placed = bool(access.expected) and all((folder / name).exists() for name in access.expected)
+    return [f for f in access.files if not (placed and f.unpack) or (folder / f.name).exists()]
 
 
 def _one_at_a_time(report: Report) -> Report:
@@ -121,10 +128,10 @@ def _announce(data: _DataSet, to_come: Sequence[RemoteFileSettings]) -> None:
     check_space(data.folder, needed)
 
 
-def _bring_all(data: _DataSet, connections: int) -> list[Record]:
+def _bring_all(data: _DataSet, wanted: Sequence[RemoteFileSettings], connections: int) -> list[Record]:
     """All files, some at once; those that fail don't keep the others from completing."""
     with ThreadPoolExecutor(connections) as pool:
-        futures = [pool.submit(_bring, data, file) for file in data.access.files]
+        futures = [pool.submit(_bring, data, file) for file in wanted]
         try:
             wait(futures)
         except BaseException:
@@ -133,8 +140,14 @@ def _bring_all(data: _DataSet, connections: int) -> list[Record]:
             raise
     failures = [str(error) for error in map(_failure, futures) if error]
     if failures:
-        raise DataError("\n".join(failures))
+        raise DataError("\n".join([*failures, *_by_hand(data)]))
     return [future.result() for future in futures]
+
+
+def _by_hand(data: _DataSet) -> list[str]:
+    """How a person gets the files and where they go, in lines."""
+    told = data.access.instructions.strip()
+    return [told, f"put what is missing into {data.folder} and run this again"] if told else []
 
 
 def _failure(future: Future[Record]) -> DataError | None:
@@ -206,10 +219,9 @@ def _complete(data: _DataSet) -> None:
         lines = [
             f"{data.folder}: missing: {', '.join(missing)}",
             *problems,
-            data.access.instructions.strip(),
-            f"put what is missing into {data.folder} and run this again",
+            *(_by_hand(data) or [f"put what is missing into {data.folder} and run this again"]),
         ]
-        raise DataError("\n".join(line for line in lines if line))
+        raise DataError("\n".join(lines))
 
 
 def _unpack_holders(data: _DataSet) -> list[str]:
