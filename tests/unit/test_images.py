@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtransfer.data.images import ArrayFile, EncodedFile, open_source, to_square
+from medtransfer.data import images
+from medtransfer.data.images import EncodedFile, to_square
 from medtransfer.errors import DataError
 
 
@@ -174,6 +175,24 @@ def test_a_picture_that_breaks_off_raises(kind):
     assert decode_image(content, "x").shape == (64, 64)
 
 
+def test_a_picture_has_one_frame():
+    file = EncodedFile(encoded(noise(5, 7)), "x.png")
+    assert file.frames == 1
+    np.testing.assert_array_equal(file.picture(0).values, file.picture().values)
+    for frame in (1, 7):
+        with pytest.raises(DataError, match=f"frame {frame} of a picture file, which has one frame, 0"):
+            file.picture(frame)
+
+
+def test_a_picture_of_more_pixels_than_any_image_has_is_refused(monkeypatch):
+    content = encoded(noise(5, 7))
+    monkeypatch.setattr(images, "MOST_SAMPLES", 35)
+    assert decode_image(content, "x.png").shape == (5, 7)
+    monkeypatch.setattr(images, "MOST_SAMPLES", 34)
+    with pytest.raises(DataError, match="7 x 5 pixels; allowed: at most 34"):
+        decode_image(content, "x.png")
+
+
 # squares
 
 
@@ -300,3 +319,95 @@ def test_the_image_is_not_changed():
     image = noise(20, 10, 3).astype(np.float32)
     image.flags.writeable = False
     assert to_square(image, 8, 1, "pad").any()
+
+
+# against Pillow's arithmetic
+
+
+def pillow_square(image: np.ndarray, size: int, geometry: str) -> np.ndarray:
+    """Levels of 0 to 255 as float, size x size x C, by Pillow's filter on floats."""
+    height, width = image.shape[:2]
+    side, long = min(height, width), max(height, width)
+    box = None
+    inner = (size, size)
+    if geometry == "crop":
+        box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    if geometry == "pad":
+        inner = max(1, round(width * size / long)), max(1, round(height * size / long))
+    planes = image[..., None] if image.ndim == 2 else image
+    square = np.zeros((size, size, planes.shape[2]))
+    left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+    for channel in range(planes.shape[2]):
+        plane = Image.fromarray(np.ascontiguousarray(planes[..., channel], dtype=np.float32))
+        resized = np.asarray(plane.resize(inner, Image.Resampling.BILINEAR, box=box))
+        square[top : top + inner[1], left : left + inner[0], channel] = resized
+    return square
+
+
+SHAPES = [(40, 56), (57, 33), (9, 14), (16, 16), (31, 200), (40, 56, 3), (13, 9, 3)]
+
+
+@pytest.mark.parametrize("geometry", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", [16, 21])
+def test_bytes_become_what_pillow_makes_of_floats_rounded_once(size, shape, geometry):
+    image = noise(*shape)
+    channels = 3 if len(shape) == 3 else 1
+    expected = pillow_square(image, size, geometry)
+    found = to_square(image, size, channels, geometry)
+    assert found.dtype == np.uint8
+    np.testing.assert_allclose(found, expected, atol=0.5 + 1e-3)
+    # of Pillow's bytes, which are rounded after each of the two passes, they are a level off at most
+    if geometry == "stretch":
+        bytes_of = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+        difference = found.astype(int).squeeze() - np.asarray(bytes_of).astype(int)
+        assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("geometry", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_16_bits_keep_what_8_would_round_away(kind, shape, geometry):
+    levels = noise(*shape)
+    image = levels if kind is np.uint8 else (levels / 255).astype(np.float32)
+    channels = 3 if len(shape) == 3 else 1
+    expected = pillow_square(levels, 16, geometry) * 257
+    found = to_square(image, 16, channels, geometry, 16)
+    assert found.dtype == np.uint16
+    np.testing.assert_allclose(found, expected, atol=0.55)
+    eight = to_square(image, 16, channels, geometry)
+    np.testing.assert_allclose(eight, found / 257, atol=0.51)
+
+
+def test_bytes_and_the_same_image_in_floats_give_the_same_square():
+    for shape in SHAPES:
+        levels = noise(*shape)
+        channels = 3 if len(shape) == 3 else 1
+        from_bytes = to_square(levels, 21, channels, "pad").astype(int)
+        from_floats = square(levels, 21, channels).astype(int)
+        assert np.abs(from_bytes - from_floats).max() <= 1
+        assert (from_bytes != from_floats).mean() < 0.01
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_every_level_of_an_image_of_the_right_size_comes_back(bits):
+    levels = np.arange(256).reshape(16, 16)
+    scale = 257 if bits == 16 else 1
+    for image in (levels.astype(np.uint8), (levels / 255).astype(np.float32)):
+        found = to_square(image, 16, 1, "stretch", bits)[..., 0]
+        np.testing.assert_array_equal(found, levels * scale)
+
+
+def test_16_bits_hold_every_level_of_a_deep_image():
+    levels = np.arange(65536).reshape(256, 256)
+    deep = (levels / 65535).astype(np.float32)
+    np.testing.assert_array_equal(to_square(deep, 256, 1, "pad", 16)[..., 0], levels)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_luma_of_bytes_is_that_of_floats(bits):
+    colours = noise(40, 56, 3)
+    planes = pillow_square(colours, 16, "stretch")
+    expected = planes @ [0.299, 0.587, 0.114] * (257 if bits == 16 else 1)
+    found = to_square(colours, 16, 1, "stretch", bits)[..., 0]
+    np.testing.assert_allclose(found, expected, atol=0.55)
