@@ -50,7 +50,6 @@ def test_the_highest_bit_says_where_the_values_sit(syntax, kind, high_bit):
     np.testing.assert_allclose(found, (stored.astype(int) - low) / 4095 * 255, atol=1e-3)
 
 
-@pytest.mark.xfail(strict=True, reason="BitsStored isn't put back when the decoder raises")
 def test_a_frame_that_raises_changes_nothing_for_the_next_one():
     stored = noise(0, 4096, (3, 8, 8))
     content = encoded(frames_image(stored << 4, 12, HighBit=15, **FULL), RLELossless)

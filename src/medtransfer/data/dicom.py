@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,8 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_fragments
-from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
@@ -28,7 +28,16 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from medtransfer.data.display import DisplayRange, GreyRules, display_values, is_window, look_up, window
+from medtransfer.data.display import (
+    DisplayRange,
+    GreyRules,
+    Transform,
+    display_values,
+    is_window,
+    look_up,
+    window,
+)
+from medtransfer.data.look_up_tables import lut, palette, signed
 from medtransfer.errors import DataError
 
 # More samples in a frame than any clinical image has; a header that claims more is damaged.
@@ -38,7 +47,6 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 RETIRED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
 # Decoders by transfer syntax, the best first: exact, then strict about damaged streams, then fast.
-# pydicom's own order (GDCM first) fills what is missing of a truncated JPEG with grey.
 DECODERS: dict[UID, tuple[str, ...]] = {
     RLELossless: ("pylibjpeg", "pydicom"),
     JPEGBaseline8Bit: ("pillow", "pylibjpeg", "gdcm"),
@@ -165,9 +173,10 @@ def _held_frames(dataset: Dataset) -> int:
     data = dataset[element].value
     if dataset.file_meta.TransferSyntaxUID.is_compressed and element == "PixelData":
         return sum(1 for _ in generate_fragments(data)) - 1  # the first is the offset table
-    bits = {"PixelData": dataset.BitsAllocated, "FloatPixelData": 32, "DoubleFloatPixelData": 64}
-    samples = dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1)
-    return int(len(data) * 8 // (samples * int(bits[element])))
+    if element != "PixelData":
+        width = 4 if element == "FloatPixelData" else 8
+        return int(len(data) // (dataset.Rows * dataset.Columns * width))
+    return int(len(data) * _stated_frames(dataset) // get_expected_length(dataset))
 
 
 def _burned_in(dataset: Dataset) -> str:
@@ -196,16 +205,29 @@ def _shown(dataset: Dataset, frame: int) -> tuple[np.ndarray, DisplayRange]:
 
 
 def stored_values(dataset: Dataset, frame: int) -> np.ndarray:
-    """Pixels of a frame; values that sit above the lowest bits (HighBit) are shifted down."""
+    """Decode a frame: H x W or H x W x 3, colours as RGB; values above the lowest bits shifted down."""
     decoder = _decoder(dataset, frame)
-    bits = dataset.get("BitsStored", 1)
+    bits = int(dataset.get("BitsStored", 1))
     shift = int(dataset.get("HighBit", bits - 1)) + 1 - bits
-    if shift <= 0 or dataset.get("SamplesPerPixel") != 1:
-        return pixel_array(dataset, index=frame, decoding_plugin=decoder)
-    dataset.BitsStored = dataset.HighBit + 1
-    values = pixel_array(dataset, index=frame, decoding_plugin=decoder) >> shift
+    if shift > 0 and dataset.get("SamplesPerPixel") == 1:
+        return _decoded(dataset, frame, decoder, bits + shift) >> shift
+    if decoder == "gdcm" and bits < 8:
+        # GDCM ends the process when the stream is deeper than the header says
+        return _decoded(dataset, frame, decoder, 8)
+    if dataset.get("BitsAllocated") == 1 and dataset.Rows * dataset.Columns % 8:
+        # such frames begin within a byte, where pydicom can't begin
+        return pixel_array(dataset).reshape(-1, dataset.Rows, dataset.Columns)[frame]
+    return pixel_array(dataset, index=frame, decoding_plugin=decoder)
+
+
+def _decoded(dataset: Dataset, frame: int, decoder: str, bits: int) -> np.ndarray:
+    """Decode a frame as if the header stated so many bits."""
+    stated = dataset.BitsStored
     dataset.BitsStored = bits
-    return values
+    try:
+        return pixel_array(dataset, index=frame, decoding_plugin=decoder)
+    finally:
+        dataset.BitsStored = stated
 
 
 def _decoder(dataset: Dataset, frame: int) -> str:
@@ -223,13 +245,13 @@ def _decoder(dataset: Dataset, frame: int) -> str:
             f"no decoder is installed for {syntax.name} with {dataset.get('BitsStored')} bits; "
             "pylibjpeg-libjpeg (GPL) is one"
         )
-    if chosen == "gdcm":
+    if chosen in ("gdcm", "pyjpegls"):
         _check_complete(dataset, frame)
     return chosen
 
 
 def _check_complete(dataset: Dataset, frame: int) -> None:
-    """GDCM shows what there is of a JPEG that ends early: such a stream has no end marker."""
+    """Refuse a JPEG stream without end marker: GDCM's answer isn't reliable, CharLS takes seconds."""
     frames = _stated_frames(dataset)
     encoded = pydicom.encaps.get_frame(dataset.PixelData, frame, number_of_frames=frames)
     if END_OF_IMAGE not in encoded[-16:]:
@@ -244,36 +266,16 @@ def _colour(stored: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _palette(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Indices to colours (PS3.3 C.7.6.3.1.5-6), H x W x 3; indices outside take the table's ends."""
-    entries, first, bits = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor)
-    first = _signed(first) if dataset.get("PixelRepresentation") else first
-    if "RedPaletteColorLookupTableData" in dataset:
-        table = _palette_table(dataset, entries or 65536)
-    else:  # segmented tables: let pydicom expand them, over all indices
-        indices = np.arange(first, first + (entries or 65536))
-        table = apply_color_lut(indices, dataset)[:, :3]
-        table = table.astype(np.uint8 if bits == 8 else np.uint16)
+    """Indices to colours, H x W x 3; indices outside take the table's ends."""
+    table, first = palette(dataset)
     places = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
     return _colour(table, 8 * table.dtype.itemsize)[places]
 
 
-def _palette_table(dataset: Dataset, entries: int) -> np.ndarray:
-    """The three tables side by side, entries x 3; the length of their data tells bytes from words."""
-    words = ">u2" if dataset.original_encoding[1] is False else "<u2"
-    columns = []
-    for colour in ("Red", "Green", "Blue"):
-        data = dataset[f"{colour}PaletteColorLookupTableData"].value
-        table = np.frombuffer(data, words if len(data) >= 2 * entries else "u1")[:entries]
-        columns.append(table.astype(table.dtype.newbyteorder("=")))
-    if len({len(column) for column in columns}) > 1 or len(columns[0]) == 0:
-        raise DataError(f"palette tables of {[len(column) for column in columns]} entries")
-    return np.stack(columns, axis=1)
-
-
 def grey_rules(dataset: Dataset, frame: int) -> GreyRules:
     """The display rules of a grey frame; functional groups of the frame come before the header's."""
-    voi, range_name = _voi(dataset, frame)
     modality = _modality(dataset, frame)
+    voi, range_name = _voi(dataset, frame, _is_ever_negative(dataset, modality))
     full_range = None
     if voi is None and modality is None and _is_ready(dataset):
         full_range, range_name = 2 ** int(dataset.BitsStored) - 1, "full range"
@@ -293,10 +295,10 @@ def _holder(dataset: Dataset, frame: int, sequence: str, name: str) -> Dataset |
     return next((item for item in (*items, dataset) if item.get(name) not in (None, "")), None)
 
 
-def _modality(dataset: Dataset, frame: int) -> Callable[[np.ndarray], np.ndarray] | None:
+def _modality(dataset: Dataset, frame: int) -> Transform | None:
     if dataset.get("ModalityLUTSequence"):
-        table, first, _ = _lut(dataset.ModalityLUTSequence[0])
-        signed_first = _signed(first) if dataset.get("PixelRepresentation") else first
+        table, first, _ = lut(dataset.ModalityLUTSequence[0])
+        signed_first = signed(first) if dataset.get("PixelRepresentation") else first
         return lambda stored: look_up(stored, table, signed_first)
     holder = _holder(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope")
     if holder is None:
@@ -311,13 +313,22 @@ def _modality(dataset: Dataset, frame: int) -> Callable[[np.ndarray], np.ndarray
     return lambda stored: stored * slope + intercept
 
 
-def _voi(
-    dataset: Dataset, frame: int
-) -> tuple[Callable[[np.ndarray], np.ndarray] | None, DisplayRange]:
+def _is_ever_negative(dataset: Dataset, modality: Transform | None) -> bool:
+    """Whether some possible stored value has a negative modality value."""
+    if "PixelData" not in dataset:
+        return True
+    span = 2 ** int(dataset.BitsStored)
+    lowest = -span // 2 if dataset.PixelRepresentation else 0
+    ends = np.array([lowest, lowest + span - 1])
+    return bool(np.min(ends if modality is None else modality(ends)) < 0)
+
+
+def _voi(dataset: Dataset, frame: int, negative: bool) -> tuple[Transform | None, DisplayRange]:
     """VOI LUT, else the first window, each the default presentation of a list of alternatives."""
     if dataset.get("VOILUTSequence"):
-        table, first, bits = _lut(dataset.VOILUTSequence[0])
-        return _voi_lut(table, first, bits), "voi lut"
+        table, first, bits = lut(dataset.VOILUTSequence[0])
+        start = signed(first) if negative else first
+        return _voi_lut(table, start, bits), "voi lut"
     holder = _holder(dataset, frame, "FrameVOILUTSequence", "WindowCenter")
     if holder is None or holder.get("WindowWidth") in (None, ""):
         return None, "percentiles"
@@ -329,31 +340,8 @@ def _voi(
     return lambda values: window(values, center, width, function), "window"
 
 
-def _voi_lut(table: np.ndarray, first: int, bits: int) -> Callable[[np.ndarray], np.ndarray]:
-    def shown(values: np.ndarray) -> np.ndarray:
-        start = _signed(first) if values.min() < 0 else first
-        return np.clip(look_up(values, table, start) / (2**bits - 1), 0.0, 1.0)
-
-    return shown
-
-
-def _lut(item: Dataset) -> tuple[np.ndarray, int, int]:
-    """Entries as float64, first value mapped and bits of an item of a LUT sequence."""
-    entries, first, bits = (int(value) for value in item.LUTDescriptor)
-    data: Any = item.LUTData
-    if isinstance(data, bytes):  # stored as words
-        data = np.frombuffer(data, "<u2" if item.is_little_endian is not False else ">u2")
-    table = np.asarray(data, dtype=np.float64).reshape(-1)[: entries or 65536]
-    if len(table) == 0 or not 1 <= bits <= 16:
-        raise DataError(
-            f"a look-up table of {len(table)} entries of {bits} bits; allowed: 1 to 16 bits"
-        )
-    return table, first, bits
-
-
-def _signed(value: int) -> int:
-    """A 16-bit value as two's complement: writers disagree on the sign of a table's first value."""
-    return value - 65536 if value >= 32768 else value
+def _voi_lut(table: np.ndarray, first: int, bits: int) -> Transform:
+    return lambda values: np.clip(look_up(values, table, first) / (2**bits - 1), 0.0, 1.0)
 
 
 def _first(value: Any) -> float:
@@ -369,14 +357,16 @@ def _is_inverse(dataset: Dataset) -> bool:
     return bool(dataset.PhotometricInterpretation == "MONOCHROME1")
 
 
-def _padding(dataset: Dataset) -> tuple[int, int] | None:
+def _padding(dataset: Dataset) -> tuple[float, float] | None:
     """The range of stored values that pad the image (PS3.3 C.7.5.1.1.2), lowest first."""
-    value = dataset.get("PixelPaddingValue")
-    if not isinstance(value, int):
+    element = next(name for name in PIXEL_ELEMENTS if name in dataset)
+    prefix = element.removesuffix("Data")
+    value = dataset.get(f"{prefix}PaddingValue")
+    if not isinstance(value, int | float):
         return None
-    limit = dataset.get("PixelPaddingRangeLimit")
-    ends = [value, limit if isinstance(limit, int) else value]
-    if dataset.get("PixelRepresentation"):
+    limit = dataset.get(f"{prefix}PaddingRangeLimit")
+    ends = [value, limit if isinstance(limit, int | float) else value]
+    if element == "PixelData" and dataset.get("PixelRepresentation"):
         # implicit VR files give signed values as unsigned words
-        ends = [_signed(end) for end in ends]
+        ends = [signed(int(end)) for end in ends]
     return min(ends), max(ends)

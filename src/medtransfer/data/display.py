@@ -43,7 +43,7 @@ class GreyRules:
     voi: Transform | None = None
     range_name: DisplayRange = "percentiles"
     inverse: bool = False
-    padding: tuple[int, int] | None = None
+    padding: tuple[float, float] | None = None
     full_range: int | None = None
 
 
