@@ -43,12 +43,12 @@ from medtransfer.data.store import build_store
 SIZE = 224
 # name: side in pixels, bits, transfer syntax, images
 KINDS: dict[str, tuple[int, int, UID, int]] = {
-    "radiograph 2000 px, JPEG 2000": (2000, 12, JPEG2000Lossless, 24),
-    "radiograph 2000 px, JPEG-LS": (2000, 12, JPEGLSLossless, 48),
-    "radiograph 2000 px, uncompressed": (2000, 12, ExplicitVRLittleEndian, 100),
-    "CT slice 512 px, JPEG 2000": (512, 12, JPEG2000Lossless, 200),
-    "CT slice 512 px, RLE": (512, 12, RLELossless, 500),
-    "CT slice 512 px, uncompressed": (512, 12, ExplicitVRLittleEndian, 800),
+    "radiograph 2000 px, JPEG 2000": (2000, 12, JPEG2000Lossless, 40),
+    "radiograph 2000 px, JPEG-LS": (2000, 12, JPEGLSLossless, 80),
+    "radiograph 2000 px, uncompressed": (2000, 12, ExplicitVRLittleEndian, 200),
+    "CT slice 512 px, JPEG 2000": (512, 12, JPEG2000Lossless, 300),
+    "CT slice 512 px, RLE": (512, 12, RLELossless, 2000),
+    "CT slice 512 px, uncompressed": (512, 12, ExplicitVRLittleEndian, 3000),
 }
 
 
