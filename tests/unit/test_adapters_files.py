@@ -40,7 +40,7 @@ def test_class_folders_take_the_folder_for_the_label_at_any_depth(tmp_path):
         "MedNIST/Hand/notes.txt",
         "MedNIST/README.md",
     )
-    table = adapted(tmp_path, "class_folders", subset="MedNIST")
+    table = unnumbered(adapted(tmp_path, "class_folders", subset="MedNIST"))
     assert csv_lines(table) == [
         "image,label",
         "MedNIST/Hand/000001.jpeg,Hand",
@@ -50,9 +50,21 @@ def test_class_folders_take_the_folder_for_the_label_at_any_depth(tmp_path):
     assert read_as_shipped(table, tmp_path, "mednist")["label"].tolist() == [4, 5, 5]
 
 
+def unnumbered(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns="class_index")
+
+
+def test_classes_are_numbered_in_the_order_of_their_names(tmp_path):
+    place(tmp_path, "train/n02/1.JPEG", "train/n01/2.JPEG", "val/n10/3.JPEG")
+    table = adapted(tmp_path, "class_folders")
+    assert dict(zip(table["label"], table["class_index"], strict=True)) == {
+        "n01": "0", "n02": "1", "n10": "2",
+    }  # fmt: skip
+
+
 def test_class_folders_know_a_level_of_parts(tmp_path):
     place(tmp_path, "train/cat/1.png", "val/cat/2.png", "Test/dog/3.png")
-    assert csv_lines(adapted(tmp_path, "class_folders")) == [
+    assert csv_lines(unnumbered(adapted(tmp_path, "class_folders"))) == [
         "image,label,split",
         "Test/dog/3.png,dog,test",
         "train/cat/1.png,cat,train",
@@ -62,7 +74,7 @@ def test_class_folders_know_a_level_of_parts(tmp_path):
 
 def test_a_class_that_is_called_test_is_no_part_beside_other_classes(tmp_path):
     place(tmp_path, "test/inner/1.png", "control/2.png")
-    assert csv_lines(adapted(tmp_path, "class_folders"))[1:] == [
+    assert csv_lines(unnumbered(adapted(tmp_path, "class_folders")))[1:] == [
         "control/2.png,control",
         "test/inner/1.png,test",
     ]
@@ -87,7 +99,7 @@ def test_radimagenet_reads_the_owners_tables(tmp_path):
     ):
         write(tmp_path, f"RadiologyAI_{part}.csv", "filename,label", f"{name},{label}")
     table = adapted(tmp_path, "radimagenet")
-    assert csv_lines(table) == [
+    assert csv_lines(unnumbered(table)) == [
         "image,label,pathology,modality,anatomy,split",
         f"{RADIMAGENET[0]},CT/abd/normal,normal,CT,abd,train",
         f"{RADIMAGENET[1]},MR/knee/acl_pathology,acl,MR,knee,validation",
@@ -98,7 +110,7 @@ def test_radimagenet_reads_the_owners_tables(tmp_path):
 
 def test_radimagenet_lists_its_folders_where_the_tables_are_not(tmp_path):
     place(tmp_path, *RADIMAGENET)
-    assert csv_lines(adapted(tmp_path, "radimagenet", subset="radiology_ai")) == [
+    assert csv_lines(unnumbered(adapted(tmp_path, "radimagenet", subset="radiology_ai"))) == [
         "image,label,pathology,modality,anatomy",
         f"{RADIMAGENET[0]},CT/abd/normal,normal,CT,abd",
         f"{RADIMAGENET[1]},MR/knee/acl_pathology,acl_pathology,MR,knee",

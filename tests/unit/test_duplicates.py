@@ -217,6 +217,19 @@ def test_the_audit_counts_what_there_is():
         assert sum(part["sites"].get("A", 0) for part in held) == 30
 
 
+def test_patients_of_several_sites_are_counted_and_told():
+    images = stack(*(scene(seed) for seed in range(4)))
+    columns = {"patient": ["p", "p", "q", "image3"], "site": ["A", "B", "B", "A"]}
+    samples = samples_of(images, **columns)
+    nothing = pd.DataFrame({"stage": [], "reason": []})
+    audit = audit_dataset(samples, nothing, find_duplicates(samples, images), {}, settings())
+    assert audit["patients_at_several_sites"] == 1
+    assert audit["images_of_unknown_patients"] == 1
+    page = audit_page("x", audit, settings())
+    assert "1 patient ids occur at more than one site" in page
+    assert "The patients of 1 images are not known" in page
+
+
 def test_accepted_leakage_is_counted_and_told():
     torn = set()
     for seed in range(8):

@@ -80,8 +80,9 @@ class DatasetSettings:
     )
     root: str | None = option("folder of the image paths (default: the manifest's)", default=None)
     image: str = option("column of image paths", default="image")
-    classes: tuple[str | int, ...] = option(
-        "label values in order: the positive class last, grades ascending", default=()
+    classes: tuple[str | int, ...] | int = option(
+        "label values in order: the positive class last, grades ascending; or a number n for 0 ... n-1",
+        default=(),
     )
     patient: str | None = option(
         "column of the patient (lesion, slide); splits keep it whole", default=None
@@ -157,7 +158,7 @@ class DatasetSettings:
                 f"key 'labels' is {self.labels!r} for task {self.task}; allowed: "
                 "a list of columns for multilabel, one column otherwise"
             )
-        count = len(self.classes)
+        count = len(self.listed_classes)
         if self.task == "binary" and count != 2:
             problems.append(f"key 'classes' has {count} values; binary needs [negative, positive]")
         if self.task in ("multiclass", "ordinal") and count < 3 and self.generator is None:
@@ -189,13 +190,19 @@ class DatasetSettings:
         return problems
 
     @property
+    def listed_classes(self) -> tuple[str, ...]:
+        """The values of the key 'classes', written out."""
+        listed = range(self.classes) if isinstance(self.classes, int) else self.classes
+        return tuple(str(name) for name in listed)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes in order; for multilabel the label columns."""
         if isinstance(self.labels, tuple):
             return self.labels
         if self.generator is not None and self.generator.name == "fractal":
             return tuple(str(formula) for formula in range(self.generator.size))
-        return tuple(str(name) for name in self.classes)
+        return self.listed_classes
 
     @property
     def target_metric(self) -> Metric:

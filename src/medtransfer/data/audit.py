@@ -40,6 +40,7 @@ def audit_dataset(
         "images": len(samples),
         "patients": int(samples["patient"].nunique()),
         "images_of_unknown_patients": int((samples["patient"] == samples["image_id"]).sum()),
+        "patients_at_several_sites": _at_several_sites(samples),
         "rejected": len(rejected),
         "rejected_reasons": reason_counts(rejected),
         "classes": class_counts(samples, dataset),
@@ -55,6 +56,12 @@ def audit_dataset(
             name: _audit_split(samples, split, duplicates, dataset) for name, split in splits.items()
         },
     }
+
+
+def _at_several_sites(samples: pd.DataFrame) -> int:
+    """Patients with images of more than one site: the same person, or an id that two hospitals gave."""
+    known = samples[samples["site"].notna() & (samples["patient"] != samples["image_id"])]
+    return int((known.groupby("patient")["site"].nunique() > 1).sum())
 
 
 def reason_counts(rejected: pd.DataFrame) -> dict[str, int]:

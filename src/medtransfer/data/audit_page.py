@@ -54,6 +54,20 @@ def audit_page(name: str, audit: dict[str, Any], dataset: DatasetSettings) -> st
 
 def warnings(audit: dict[str, Any]) -> Iterator[str]:
     """What a reader must know before believing a result on these data."""
+    yield from _patient_warnings(audit)
+    yield from _label_warnings(audit)
+    for kind in audit["accepted_leakage"]:
+        torn = {n: s["leakage"][kind] for n, s in audit["splits"].items() if s["leakage"][kind]}
+        if torn:
+            yield f"Accepted leakage, {LEAKAGE_IN_WORDS[kind]}: {counts(torn)}."
+    if audit["burned_in"].get("yes"):
+        yield (
+            f"{audit['burned_in']['yes']:,} headers say that annotations are burned into the pixels: "
+            "they may show names, and networks can read them."
+        )
+
+
+def _patient_warnings(audit: dict[str, Any]) -> Iterator[str]:
     unknown = audit["images_of_unknown_patients"]
     if unknown:
         which = "all images" if unknown == audit["images"] else f"{unknown:,} images"
@@ -61,6 +75,16 @@ def warnings(audit: dict[str, Any]) -> Iterator[str]:
             f"The patients of {which} are not known. Each counts as a patient of its own, so images of "
             "one person may be in training and test."
         )
+    several = audit["patients_at_several_sites"]
+    if several:
+        yield (
+            f"{several:,} patient ids occur at more than one site. Each counts as one person, whose "
+            "images stay in one part; if hospitals number their patients alike, join site and number in "
+            "the manifest's patient column."
+        )
+
+
+def _label_warnings(audit: dict[str, Any]) -> Iterator[str]:
     contradictions = audit["contradictions"]
     if contradictions["images"]:
         dropped = "contradictions" in audit["dropped"]
@@ -75,15 +99,6 @@ def warnings(audit: dict[str, Any]) -> Iterator[str]:
                 f"The site tells much about {label.removeprefix('label_')} (Cramér's V {value:.2f}): a "
                 "network can score by recognising the hospital."
             )
-    for kind in audit["accepted_leakage"]:
-        torn = {n: s["leakage"][kind] for n, s in audit["splits"].items() if s["leakage"][kind]}
-        if torn:
-            yield f"Accepted leakage, {LEAKAGE_IN_WORDS[kind]}: {counts(torn)}."
-    if audit["burned_in"].get("yes"):
-        yield (
-            f"{audit['burned_in']['yes']:,} headers say that annotations are burned into the pixels: "
-            "they may show names, and networks can read them."
-        )
 
 
 def _rejected(audit: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ def adapt_class_folders(folder: Path, settings: AdapterSettings) -> pd.DataFrame
     """``[<subset>/][<part>/]<class>/**/<image>``: the class is the name of the folder.
 
     A level of folders that are all named as parts (train, val, valid, validation, test ...) is the
-    ``split``.
+    ``split``. ``class_index`` numbers the classes in the order of their names.
     """
     root = folder / (settings.subset or "")
     tops = subfolders(root)
@@ -42,7 +42,8 @@ def adapt_class_folders(folder: Path, settings: AdapterSettings) -> pd.DataFrame
         "image": [path.relative_to(folder).as_posix() for path, _, _ in rows],
         "label": [name for _, name, _ in rows],
     }
-    return manifest(columns | ({"split": [split for _, _, split in rows]} if has_parts else {}))
+    columns |= {"split": [split for _, _, split in rows]} if has_parts else {}
+    return _numbered(manifest(columns))
 
 
 def adapt_radimagenet(folder: Path, settings: AdapterSettings) -> pd.DataFrame:
@@ -66,7 +67,8 @@ def adapt_radimagenet(folder: Path, settings: AdapterSettings) -> pd.DataFrame:
             f"folders {', '.join(MODALITIES)}"
         )
     images = [path.as_posix() for path in files]
-    return manifest(_radimagenet_columns(images, [path.parent.name for path in files], root))
+    pathologies = [path.parent.name for path in files]
+    return _numbered(manifest(_radimagenet_columns(images, pathologies, root)))
 
 
 def _radimagenet_listed(tables: list[tuple[str, Path]], subset: str | None) -> pd.DataFrame:
@@ -77,7 +79,13 @@ def _radimagenet_listed(tables: list[tuple[str, Path]], subset: str | None) -> p
         columns = _radimagenet_columns(images, table["label"].tolist(), path)
         parts.append(pd.DataFrame(columns | {"split": PARTS[part]}))
     table = pd.concat(parts, ignore_index=True)
-    return manifest({str(name): table[name] for name in table})
+    return _numbered(manifest({str(name): table[name] for name in table}))
+
+
+def _numbered(table: pd.DataFrame) -> pd.DataFrame:
+    """Adds ``class_index``: the rank of the label among all, which for ImageNet is the usual order."""
+    rank = {label: str(index) for index, label in enumerate(sorted(set(table["label"])))}
+    return table.assign(class_index=table["label"].map(rank))
 
 
 def _radimagenet_columns(images: list[str], pathology: list[str], place: Path) -> dict[str, list[str]]:
