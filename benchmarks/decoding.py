@@ -7,10 +7,12 @@ For each kind, in one run on one machine, images per second of
 * the plain loop, one process: ``dcmread``, ``pixel_array``, modality and VOI LUT, Pillow's resize;
 * decoding alone, one process: reading, parsing and decoding with the decoder that the store takes;
 * the store with 1, 2 ... processes, everything included: start of the processes, hashes, tables.
-The files are in the page cache for all of them. Medians of ``--rounds`` interleaved rounds.
+The plain loop and decoding alone are held to one core, the store to as many as it has processes: some
+decoders take all they can get. The files are in the page cache. Medians of ``--rounds`` interleaved rounds.
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
@@ -41,6 +43,7 @@ from medtransfer.data.embedded.chest import draw_chest, draw_patient
 from medtransfer.data.store import build_store
 
 SIZE = 224
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 # name: side in pixels, bits, transfer syntax, images
 KINDS: dict[str, tuple[int, int, UID, int]] = {
     "radiograph 2000 px, JPEG 2000": (2000, 12, JPEG2000Lossless, 40),
@@ -122,6 +125,7 @@ def _measure(name: str, files: list[Path], processes: list[int], rounds: int, fo
     seconds: dict[str, list[float]] = {task: [] for task in tasks}
     for _ in range(rounds):
         for task, run in tasks.items():
+            _keep_to(int(task.removeprefix("store")) if task.startswith("store") else 1)
             began = time.perf_counter()
             run()
             seconds[task].append(time.perf_counter() - began)
@@ -133,6 +137,12 @@ def _measure(name: str, files: list[Path], processes: list[int], rounds: int, fo
         f"{rate[first] / rate['plain']:.2f}", f"{rate[first] / rate['decoding']:.0%}",
         f"{rate[last] / rate[first] / cores:.0%}", sep=" | ", flush=True,
     )  # fmt: skip
+
+
+def _keep_to(cores: int) -> None:
+    """Use the first so many cores of those that this program may use, where the system can be told."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, set(sorted(CORES)[:cores]))
 
 
 def _plain_loop(files: list[Path]) -> None:
