@@ -35,7 +35,8 @@ rule generate:
 rule fetch:
     """Bring the files of a public data set to this machine, or say which must be placed by hand.
 
-    Reads: the hosts that the data set's settings name. Writes: the files and a record of them.
+    Reads: the hosts that the data set's settings name. Writes: the files and a record of them. Its code is no
+    parameter: the files are their owners', whatever brought them here.
     """
     output:
         "resources/datasets/{adapted}/fetched.json",
@@ -53,7 +54,6 @@ rule fetch:
         access=lambda wildcards: as_argument(
             CONFIG.datasets[wildcards.adapted].access
         ),
-        code=code("fetch.py"),
     shell:
         "python {resources.scripts}/fetch.py --access {params.access:q}"
         " --folder resources/datasets/{wildcards.adapted} --connections {resources.connections}"
@@ -67,7 +67,7 @@ rule adapt:
     """
     input:
         fetched=lambda wildcards: (
-            f"resources/datasets/{wildcards.adapted}/fetched.json"
+            ancient(f"resources/datasets/{wildcards.adapted}/fetched.json")
             if CONFIG.datasets[wildcards.adapted].access is not None
             else []
         ),
@@ -141,7 +141,7 @@ rule store:
     threads: CONFIG.hardware.store_threads
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
+        mem_mb=lambda wildcards, threads: 2000 + 700 * threads,
         runtime=240,
     params:
         dataset=dataset_settings(*STORE_KEYS),

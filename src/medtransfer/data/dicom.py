@@ -46,7 +46,7 @@ PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 RETIRED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
-# Decoders by transfer syntax, the best first: exact, then strict about damaged streams, then least work.
+# Decoders by transfer syntax, the best first: exact, strict about damaged streams, then least work.
 # For JPEG 2000 GDCM may be done sooner, but by taking two cores: in one it needs a fifth more.
 DECODERS: dict[UID, tuple[str, ...]] = {
     RLELossless: ("pylibjpeg", "pydicom"),
