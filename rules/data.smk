@@ -35,8 +35,8 @@ rule generate:
 rule fetch:
     """Bring the files of a public data set to this machine, or say which must be placed by hand.
 
-    Reads: the hosts that the data set's settings name. Writes: the files and a record of them. Its code is no
-    parameter: the files are their owners', whatever brought them here.
+    Reads: the hosts that the data set's settings name. Writes: the files and a record of them.
+    Where the files come from and what brings them are resources: what is here isn't fetched again for that.
     """
     output:
         "resources/datasets/{adapted}/fetched.json",
@@ -50,12 +50,9 @@ rule fetch:
         mem_mb=1000,
         runtime=1440,
         connections=CONFIG.hardware.connections,
-    params:
-        access=lambda wildcards: as_argument(
-            CONFIG.datasets[wildcards.adapted].access
-        ),
+        access=lambda wildcards: as_argument(CONFIG.datasets[wildcards.adapted].access),
     shell:
-        "python {resources.scripts}/fetch.py --access {params.access:q}"
+        "python {resources.scripts}/fetch.py --access {resources.access:q}"
         " --folder resources/datasets/{wildcards.adapted} --connections {resources.connections}"
         " --output {output:q} 2> {log:q}"
 
@@ -67,7 +64,7 @@ rule adapt:
     """
     input:
         fetched=lambda wildcards: (
-            ancient(f"resources/datasets/{wildcards.adapted}/fetched.json")
+            f"resources/datasets/{wildcards.adapted}/fetched.json"
             if CONFIG.datasets[wildcards.adapted].access is not None
             else []
         ),

@@ -47,7 +47,7 @@ def find_duplicates(samples: pd.DataFrame, images: np.ndarray, near: bool = True
     Args:
         samples: of the store, N rows.
         images: N x H x W x C, the store's memory map.
-        near: whether near duplicates are looked for: N^2 comparisons, about a minute for 100,000 images.
+        near: whether near duplicates are looked for: N^2 comparisons, a minute for 100,000 images.
 
     Returns:
         A table of schema DUPLICATES, by the order of the images.

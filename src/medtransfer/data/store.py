@@ -103,6 +103,8 @@ def build_store(
     samples = _samples_table(manifest, outcomes, accepted, dataset, key)
     pixels.finish(accepted, folder / "images.npy")
     write_table(samples, SAMPLES, folder / "samples.parquet")
+    if len(rejected):
+        report(f"{len(samples):,} images stored, {len(rejected):,} rejected: see rejected.parquet")
 
 
 def _one_row_a_frame(manifest: pd.DataFrame, workers: int) -> pd.DataFrame:
