@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import PROJECT, Workspace
+
+from medtransfer.data.duplicates import find_duplicates
 
 DATA = Path(os.environ.get("MEDTRANSFER_REAL_DATA", "absent")).resolve()
 pytestmark = [
@@ -61,3 +67,54 @@ def test_chest_radiographs_are_split_by_patient(tmp_path):
     assert len(samples) == 5856
     assert parts.groupby(samples["patient"]).nunique().max() == 1
     assert set(parts) == {"train", "validation", "test"}
+
+
+def test_mednist_is_a_source_and_its_weights_are_a_start(tmp_path):
+    place(tmp_path)
+    (tmp_path / "resources/datasets/mednist").mkdir()
+    (tmp_path / "resources/datasets/mednist/MedNIST").symlink_to(DATA / "sources/mednist64/images")
+    settings = {
+        "studies": {
+            "radiology": {
+                "title": "From six kinds of radiology image to breast ultrasound",
+                "grids": [
+                    {
+                        "recipe": "brief", "datasets": ["busi256"], "models": ["cbr"],
+                        "inits": ["random", "mednist"], "subsets": ["n150"], "seeds": [0],
+                    }
+                ],
+            }
+        },
+        "models": {"cbr": {"architecture": "cbr", "arguments": {"channels": [8, 16]}}},
+        "recipes": {"brief": {"steps": 60, "learning_rate": 5e-3, "validations": 3}},
+        "sources": {"mednist": {"pretraining": {"dataset": "mednist", "recipe": "brief"}}},
+    }  # fmt: skip
+    workspace = Workspace(tmp_path)
+    workspace.write_study(settings)
+    workspace.snakemake()
+    history = next((tmp_path / "results/runs/brief/mednist").rglob("history.parquet"))
+    assert pd.read_parquet(history)["validation_metric"].max() > 0.8  # nearly separable
+    audit = json.loads((tmp_path / "results/data/mednist/audit.json").read_text())
+    assert (audit["images"], audit["rejected"]) == (9000, 0)
+    gains = pd.read_parquet(tmp_path / "results/statistics/radiology/gains.parquet")
+    assert set(gains["init"]) == {"mednist"}
+
+
+def test_a_thousand_imagenet_pictures_of_a_thousand_classes_are_stored(tmp_path):
+    settings = {
+        "manifest": str(DATA / "sources/imagenet_sample1000/labels.csv"), "image": "file",
+        "task": "multiclass", "labels": "class_index", "classes": 1000, "image_size": 96,
+        "geometry": "crop",
+    }  # fmt: skip
+    script = PROJECT / "workflow/scripts/store.py"
+    command = [
+        sys.executable, script, "--dataset", json.dumps(settings), "--manifest", settings["manifest"],
+        "--key", tmp_path / "key", "--workers", "2", "--folder", tmp_path / "store",
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+    samples = pd.read_parquet(tmp_path / "store/samples.parquet")
+    assert samples["label"].tolist() == list(range(1000))
+    images = np.load(tmp_path / "store/images.npy", mmap_mode="r")
+    assert images.shape == (1000, 96, 96, 3)
+    pairs = find_duplicates(samples, images)
+    assert len(pairs) < 5
