@@ -273,3 +273,12 @@ def test_an_unpublished_part_may_be_empty(tmp_path):
     path = saved(tmp_path, set=["train", None, "test", "VALIDATION"])
     parts = read_manifest(path, settings(split="set"))["published_part"]
     assert empty_as_none(parts) == ["train", None, "test", "validation"]
+
+
+def test_an_image_in_two_rows_is_refused_with_the_rows(tmp_path):
+    path = saved(tmp_path, picture=["a.png", "b.png", "a.png", "a.png"])
+    message = r"image '.*a.png' \(column 'picture'\) is in rows 0, 2, 3; allowed: .*\(2 rows too many\)"
+    with pytest.raises(DataError, match=message):
+        read_manifest(path, settings())
+    path = saved(tmp_path, picture=["a.png", "b.png", "a.png", "a.png"], number=["0", "0", "1", "2"])
+    assert len(read_manifest(path, settings(frame="number"))) == 4  # other frames are other images

@@ -116,6 +116,19 @@ def one_vs_rest_auroc(task: str, labels: np.ndarray, logits: np.ndarray) -> floa
     )
 
 
+def test_pixels_of_sixteen_bits_are_the_same_pictures():
+    """257 times as much of 65,535 is what it was of 255: the same runs, to the last bit."""
+    parts = parts_of("binary")
+    deep = {
+        name: Part(torch.from_numpy(part.pixels.numpy().astype(np.uint16) * 257), part.labels)
+        for name, part in parts.items()
+    }
+    plan = specification(augmentation=AugmentationSettings(rotate=10.0, flip_horizontal=0.5))
+    eight, sixteen = train(plan, parts, {}, CPU), train(plan, deep, {}, CPU)
+    assert deep["test"].pixels.dtype == torch.uint16
+    np.testing.assert_array_equal(eight.logits["test"], sixteen.logits["test"])
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "ordinal"])
 def test_a_separable_problem_is_learned(task):
     parts = parts_of(task)

@@ -36,6 +36,7 @@ def read_manifest(path: Path, dataset: DatasetSettings) -> pd.DataFrame:
     table = pd.DataFrame({"manifest_row": np.arange(len(raw))})
     table["file"] = [str(root / name) for name in raw[dataset.image].fillna("")]
     table["frame"] = _frames(raw, path, dataset)
+    _check_one_row_each(table, path, dataset)
     for name, column in (("patient", dataset.patient), ("site", dataset.site)):
         table[name] = raw[column] if column else None
     table["published_part"] = _published_parts(raw, path, dataset)
@@ -67,6 +68,18 @@ def _check_columns(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> N
             )
     if raw.empty:
         raise DataError(f"{path}: no rows")
+
+
+def _check_one_row_each(table: pd.DataFrame, path: Path, dataset: DatasetSettings) -> None:
+    again = table.duplicated(["file", "frame"])
+    if again.any():
+        row = int(again.to_numpy().argmax())
+        same = (table["file"] == table["file"][row]) & (table["frame"] == table["frame"][row])
+        rows = ", ".join(map(str, table["manifest_row"][same][:5]))
+        raise DataError(
+            f"{path}: image {table['file'][row]!r} (column '{dataset.image}') is in rows {rows}; "
+            f"allowed: one row an image ({int(again.sum())} rows too many)"
+        )
 
 
 def _frames(raw: pd.DataFrame, path: Path, dataset: DatasetSettings) -> np.ndarray:
