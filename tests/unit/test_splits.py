@@ -100,6 +100,15 @@ def test_a_split_does_not_depend_on_the_order_of_the_rows(split):
     assert parts_by_image(one) == parts_by_image(two) == parts_by_image(three)
 
 
+def test_a_split_of_equal_files_that_are_accepted_does_not_depend_on_the_order_of_the_rows():
+    samples = stored()
+    samples["sha256"] = "the same bytes in every file"
+    chosen = settings(accept=["exact_duplicates"])
+    one = make_split(samples, chosen, "holdout")
+    two = make_split(samples.sample(frac=1, random_state=5), chosen, "holdout")
+    assert parts_by_image(one) == parts_by_image(two)
+
+
 @pytest.mark.parametrize("split", ["holdout", "cv5-3"])
 def test_a_split_does_not_depend_on_the_key_of_the_patient_hashes(split):
     samples = stored()

@@ -109,8 +109,13 @@ def _external(samples: pd.DataFrame, groups: np.ndarray, dataset: DatasetSetting
 def _group_table(samples: pd.DataFrame) -> pd.DataFrame:
     """One row a group, ordered by image content: ``images``, ``stratum``; index ``group``."""
     groups = samples.assign(stratum=_strata(samples)).groupby("group")
-    table = groups.agg(first=("sha256", "min"), images=("sha256", "size"), stratum=("stratum", "max"))
-    table = table.sort_values(["first", "stratum", "images"], kind="stable")
+    table = groups.agg(
+        first=("sha256", "min"),
+        images=("sha256", "size"),
+        stratum=("stratum", "max"),
+        identity=("image_id", "min"),  # decides between equal files only
+    )
+    table = table.sort_values(["first", "stratum", "images", "identity"])
     sizes = table["stratum"].map(table["stratum"].value_counts())
     table.loc[sizes < SMALLEST_STRATUM, "stratum"] = "(rare)"
     return table
