@@ -94,8 +94,7 @@ def test_mednist_is_a_source_and_its_weights_are_a_start(tmp_path):
     workspace.snakemake()
     history = next((tmp_path / "results/runs/brief/mednist").rglob("history.parquet"))
     assert pd.read_parquet(history)["validation_metric"].max() > 0.8  # nearly separable
-    audit = json.loads((tmp_path / "results/data/mednist/audit.json").read_text())
-    assert (audit["images"], audit["rejected"]) == (9000, 0)
+    assert len(pd.read_parquet(tmp_path / "results/data/mednist/samples.parquet")) == 9000
     gains = pd.read_parquet(tmp_path / "results/statistics/radiology/gains.parquet")
     assert set(gains["init"]) == {"mednist"}
 
