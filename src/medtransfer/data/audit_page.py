@@ -79,7 +79,7 @@ def _patient_warnings(audit: dict[str, Any]) -> Iterator[str]:
     if several:
         yield (
             f"{several:,} patient ids occur at more than one site. Each counts as one person, whose "
-            "images stay in one part; if hospitals number their patients alike, join site and number in "
+            "images stay in one part; if hospitals number patients alike, join site and number in "
             "the manifest's patient column."
         )
 
