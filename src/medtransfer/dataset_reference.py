@@ -32,7 +32,9 @@ def dataset_reference(generated: str) -> str:
     shown = {name: dataset for name, dataset in datasets.items() if dataset.card is not None}
     lines = ["# Data sets", "", generated, "", INTRODUCTION, *_overview(shown), ""]
     for name, dataset in shown.items():
-        lines += [f"## {name}", "", *_section(name, dataset), ""]
+        # angle brackets would be taken for HTML
+        section = (line.replace("<", "&lt;") for line in _section(name, dataset))
+        lines += [f"## {name}", "", *section, ""]
     return "\n".join(lines)
 
 
