@@ -44,7 +44,6 @@ rule fetch:
         "logs/fetch/{adapted}.log",
     conda:
         "../envs/medtransfer.yaml"
-    threads: 1
     resources:
         scripts=SCRIPTS,
         mem_mb=1000,

@@ -5,7 +5,7 @@ REQUIRED: rules/common.smk. PROVIDES: paths and arguments as functions of wildca
 
 import json
 
-from medtransfer.config.names import published_fold
+from medtransfer.config.names import LIST_NAMES, fold_list_path, published_fold
 from medtransfer.config.runs import pretraining_run
 
 
@@ -42,9 +42,9 @@ def fold_list_inputs(wildcards):
     return [
         path
         for fold in sorted(folds)
-        for part in ("train", "val", "test")
+        for part in LIST_NAMES
         for path in if_placed(
-            pattern.replace("{part}", part).replace("{fold}", str(fold)),
+            fold_list_path(pattern, part, fold),
             f"results/data/{wildcards.dataset}/samples.parquet",
         )
     ]

@@ -66,6 +66,11 @@ def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
+def family(table: pd.DataFrame, prefix: str) -> list[str]:
+    """The columns of a family, in the table's order."""
+    return [str(column) for column in table if str(column).startswith(prefix)]
+
+
 def write_table(table: pd.DataFrame, schema: Schema, path: Path) -> None:
     """Check a table against its schema and write it as parquet, whole or not at all."""
     schema.check(table)

@@ -4,19 +4,14 @@ import argparse
 from pathlib import Path
 
 from medtransfer.config.access import AdapterSettings
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.data.adapters import adapt
 from medtransfer.errors import shown_plainly
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--adapter",
-        type=settings_argument(AdapterSettings),
-        required=True,
-        help="YAML file or JSON text: name of the layout, and its options",
-    )
+    add_settings(parser, "--adapter", AdapterSettings)
     parser.add_argument("--folder", type=Path, required=True, help="folder of the published files")
     parser.add_argument("--output", type=Path, required=True, help="CSV table to write")
     arguments = parser.parse_args()

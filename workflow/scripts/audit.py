@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.audit import audit_dataset
 from medtransfer.data.audit_page import audit_page
@@ -16,7 +16,7 @@ from medtransfer.errors import shown_plainly
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--dataset", type=settings_argument(DatasetSettings), required=True, help="YAML or JSON")
+    add_settings(parser, "--dataset", DatasetSettings)
     add("--name", required=True, help="of the data set, for the page's title")
     add("--folder", type=Path, required=True, help="of the store; its tables are read")
     add("--split", type=Path, nargs="+", required=True, help="tables of splits")

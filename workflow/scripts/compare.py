@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.statistics.comparison import GAINS, SUMMARY, compare, summarise
@@ -15,12 +15,7 @@ from medtransfer.tables import write_table
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="one a data set")
-    parser.add_argument(
-        "--study",
-        type=settings_argument(StudySettings),
-        required=True,
-        help="YAML file or JSON text with title, grids, reference, confidence",
-    )
+    add_settings(parser, "--study", StudySettings)
     parser.add_argument("--summary", type=Path, required=True, help="parquet table to write")
     parser.add_argument("--gains", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()

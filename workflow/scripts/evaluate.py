@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.results import CURVES, METRICS, join_runs, run_metrics
@@ -18,12 +18,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="the study's table of runs")
     parser.add_argument("--root", type=Path, required=True, help="folder of all runs")
     parser.add_argument("--name", required=True, help="name of the data set")
-    parser.add_argument(
-        "--dataset",
-        type=settings_argument(DatasetSettings),
-        required=True,
-        help="YAML file (as in config/datasets/) or JSON text",
-    )
+    add_settings(parser, "--dataset", DatasetSettings)
     parser.add_argument("--metrics", type=Path, required=True, help="parquet table to write")
     parser.add_argument("--curves", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()

@@ -6,19 +6,14 @@ import sys
 from pathlib import Path
 
 from medtransfer.config.access import AccessSettings
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.data.fetch import fetch
 from medtransfer.errors import shown_plainly
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--access",
-        type=settings_argument(AccessSettings),
-        required=True,
-        help="YAML file or JSON text: the block 'access' of a data set",
-    )
+    add_settings(parser, "--access", AccessSettings)
     parser.add_argument("--folder", type=Path, required=True, help="where the files go")
     parser.add_argument("--connections", type=int, default=2, help="files fetched at once, at most")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import GeneratorSettings
 from medtransfer.data.embedded.generate import generate_dataset
 from medtransfer.errors import shown_plainly
@@ -11,12 +11,7 @@ from medtransfer.errors import shown_plainly
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--generator",
-        type=settings_argument(GeneratorSettings),
-        required=True,
-        help="YAML file or JSON text with name, size, images, seed",
-    )
+    add_settings(parser, "--generator", GeneratorSettings)
     parser.add_argument("--folder", type=Path, required=True, help="where the data set goes")
     arguments = parser.parse_args()
     generate_dataset(arguments.generator, arguments.folder)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.source import WeightFileSettings
 from medtransfer.errors import shown_plainly
 from medtransfer.models.weights import import_weights, save_weights
@@ -11,12 +11,7 @@ from medtransfer.models.weights import import_weights, save_weights
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--file",
-        type=settings_argument(WeightFileSettings),
-        required=True,
-        help="YAML file or JSON text with path, sha256, mean, std, origin",
-    )
+    add_settings(parser, "--file", WeightFileSettings)
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
     arguments = parser.parse_args()
     file = arguments.file

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.names import distinguish_recipes
@@ -17,7 +17,7 @@ from medtransfer.statistics.findings import write_findings
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--study", type=settings_argument(StudySettings), required=True, help="YAML or JSON")
+    add_settings(parser, "--study", StudySettings)
     add("--summary", type=Path, required=True, help="table of means")
     add("--gains", type=Path, required=True, help="table of paired differences")
     add("--audit", type=Path, nargs="+", required=True, help="audit.json of each data set")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.runs import study_runs
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
@@ -16,12 +16,7 @@ from medtransfer.tables import write_table
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--study",
-        type=settings_argument(StudySettings),
-        required=True,
-        help="YAML file or JSON text with title and grids",
-    )
+    add_settings(parser, "--study", StudySettings)
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     rows = [{**asdict(run), "path": run.path} for run in study_runs(arguments.study)]

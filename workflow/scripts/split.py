@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.splits import SPLIT, make_split
 from medtransfer.errors import shown_plainly
@@ -14,12 +14,7 @@ from medtransfer.tables import write_table
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--dataset",
-        type=settings_argument(DatasetSettings),
-        required=True,
-        help="YAML file (as in config/datasets/) or JSON text",
-    )
+    add_settings(parser, "--dataset", DatasetSettings)
     parser.add_argument("--samples", type=Path, required=True, help="samples.parquet of the store")
     parser.add_argument("--duplicates", type=Path, required=True, help="its pairs of duplicates")
     parser.add_argument("--split", required=True, help="holdout, published[-<fold>], cv<folds>-<fold>")

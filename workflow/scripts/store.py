@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.manifest import read_manifest
 from medtransfer.data.privacy import load_key
@@ -13,12 +13,7 @@ from medtransfer.errors import shown_plainly
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--dataset",
-        type=settings_argument(DatasetSettings),
-        required=True,
-        help="YAML file (as in config/datasets/) or JSON text",
-    )
+    add_settings(parser, "--dataset", DatasetSettings)
     parser.add_argument("--manifest", type=Path, required=True, help="CSV or parquet table")
     parser.add_argument(
         "--key", type=Path, required=True, help="secret of the patient hashes; made when missing"

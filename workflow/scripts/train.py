@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from medtransfer.config.argument import settings_argument
+from medtransfer.config.argument import add_settings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.errors import shown_plainly
@@ -21,8 +21,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--task", required=True, help="binary, multiclass, multilabel or ordinal")
     add("--outputs", nargs="+", required=True, help="names of the network's outputs")
     add("--metric", required=True, help="target metric, for the choice of the best weights")
-    add("--model", type=settings_argument(ModelSettings), required=True, help="YAML or JSON")
-    add("--recipe", type=settings_argument(RecipeSettings), required=True, help="YAML or JSON")
+    add_settings(parser, "--model", ModelSettings)
+    add_settings(parser, "--recipe", RecipeSettings)
     add("--init", default="random", help="random, <source> or <source>-stats")
     add("--weights", type=Path, help="the source's weights, with their sidecar beside them")
     add("--seed", type=int, default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from collections.abc import Callable, Collection
@@ -29,6 +30,16 @@ def settings_argument(settings: type[T]) -> Callable[[str], T]:
             raise ConfigError(f"{text}: can't be read: {error.strerror}") from error
 
     return read
+
+
+def add_settings(parser: argparse.ArgumentParser, flag: str, settings: type) -> None:
+    """Add a required argument that :func:`settings_argument` reads."""
+    parser.add_argument(
+        flag,
+        type=settings_argument(settings),
+        required=True,
+        help="YAML file, or the same as JSON text",
+    )
 
 
 def as_argument(settings: Any, only: Collection[str] | None = None) -> str:

@@ -10,6 +10,8 @@ from medtransfer.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 NAME_RULE = "letters, digits and . _ -, the first a letter or digit"
+# the parts of a published cross-validation, as its lists are called
+LIST_NAMES = ("train", "val", "test")
 _INIT = re.compile(r"(?P<source>[A-Za-z0-9][A-Za-z0-9_.]*?)(?P<stats>-stats)?")
 _SUBSET = re.compile(r"full|n[1-9]\d*|p([1-9]\d?|100)")
 _SPLIT = re.compile(r"holdout|published(-[1-9]\d*)?|cv(?P<folds>[1-9]\d*)-(?P<fold>0|[1-9]\d*)")
@@ -66,6 +68,11 @@ def published_column(split: str) -> str:
     """The column of samples with the parts of a published split."""
     fold = published_fold(split)
     return "published_part" if fold is None else f"published_part_{fold}"
+
+
+def fold_list_path(pattern: str, part: str, fold: int) -> str:
+    """Where the list of a part (of LIST_NAMES) and fold of a published cross-validation is."""
+    return pattern.replace("{part}", part).replace("{fold}", str(fold))
 
 
 def parse_fold(split: str) -> tuple[int, int] | None:

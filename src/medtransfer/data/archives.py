@@ -31,7 +31,8 @@ LONGEST_LINK_CHAIN = 40
 LONGEST_LINK = 4096
 ENCRYPTED = 0x1
 DRIVE = re.compile(r"[A-Za-z]:")
-# ValueError: what zipfile makes of offsets and names that can't be
+# beside its own errors zipfile raises ValueError for offsets and names that can't be, and
+# NotImplementedError for a method of compression that it doesn't know
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,

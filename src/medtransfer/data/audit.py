@@ -12,6 +12,7 @@ from scipy.stats.contingency import association
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.groups import PARTS, contradictory_pixels, leakage
+from medtransfer.tables import family
 
 # Examples that are listed of each problem, and values of a column before it is only counted.
 EXAMPLES = 10
@@ -142,7 +143,7 @@ def _audit_split(
 
 
 def _audit_part(samples: pd.DataFrame, dataset: DatasetSettings) -> dict[str, Any]:
-    groups = [str(column) for column in samples if str(column).startswith("group_")]
+    groups = family(samples, "group_")
     return {
         "images": len(samples),
         "patients": int(samples["patient"].nunique()),

@@ -131,8 +131,6 @@ def _decoder_reason(error: BaseException) -> str:
     """A decoder's message in one line, without what it quotes: that can be any part of a header."""
     if isinstance(error, MemoryError):
         return "needs more memory than one image may take"
-    told = str(error).removeprefix(
-        "Unable to decode as exceptions were raised by all available plugins:"
-    )
+    told = str(error).removeprefix(PYDICOM_PREFIX)
     message = " ".join(QUOTED.sub("…", told).split())[:240]
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

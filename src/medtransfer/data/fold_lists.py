@@ -7,12 +7,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from medtransfer.config.names import LIST_NAMES, fold_list_path
 from medtransfer.data.text_table import read_text_table
 from medtransfer.errors import DataError
 
 PARTS = ("train", "validation", "test")
-# as such lists are called
-LIST_NAMES = ("train", "val", "test")
 
 
 def read_fold_lists(files: pd.Series, pattern: str, column: str) -> dict[int, np.ndarray]:
@@ -39,7 +38,7 @@ def read_fold_lists(files: pd.Series, pattern: str, column: str) -> dict[int, np
 
 
 def _path(pattern: str, part: str, fold: int) -> Path:
-    return Path(pattern.replace("{part}", part).replace("{fold}", str(fold)))
+    return Path(fold_list_path(pattern, part, fold))
 
 
 def _parts_of_fold(position: dict[str, int], pattern: str, column: str, fold: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from medtransfer.config.dataset import Leakage
 from medtransfer.errors import DataError
+from medtransfer.tables import family
 
 # Parts between which nothing may leak; images of other parts are never trained on or scored together.
 PARTS = ("train", "validation", "test", "external")
@@ -99,7 +100,7 @@ def dropped_images(
 
 def contradictory_pixels(samples: pd.DataFrame) -> list[str]:
     """Pixel hashes of images that occur with different labels."""
-    labels = samples[[c for c in samples if str(c) == "label" or str(c).startswith("label_")]]
+    labels = samples[family(samples, "label")]
     distinct = labels.assign(pixels=samples["pixel_sha256"]).drop_duplicates()
     counts = distinct["pixels"].value_counts()
     return sorted(counts.index[counts > 1])

@@ -15,7 +15,7 @@ from medtransfer.config.names import parse_fold, published_column, subset_size
 from medtransfer.data.audit import class_counts
 from medtransfer.data.groups import check_groups, check_leakage, dropped_images, group_images
 from medtransfer.errors import DataError
-from medtransfer.tables import Column, Schema
+from medtransfer.tables import Column, Schema, family
 
 SPLIT = Schema(
     name="split",
@@ -40,7 +40,7 @@ def make_split(
 ) -> pd.DataFrame:
     """Assign every image to a part, whole groups together, balanced over the labels.
 
-    A group is a patient with all whose images show the same pictures (see
+    A group is a patient, with all others who share a picture with them (see
     :mod:`medtransfer.data.groups`), so that a drawn split can't leak.
 
     Args:
@@ -125,7 +125,7 @@ def _strata(samples: pd.DataFrame) -> pd.Series:
     """What an image is balanced by: its class, or the set of its positive labels, as sortable text."""
     if "label" in samples:
         return samples["label"].map("{:06d}".format)
-    labels = samples[[column for column in samples if str(column).startswith("label_")]]
+    labels = samples[family(samples, "label_")]
     return (labels.fillna(0).astype(int)).astype(str).agg("".join, axis=1)
 
 

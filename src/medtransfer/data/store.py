@@ -19,7 +19,7 @@ from medtransfer.data.privacy import keyed_hash
 from medtransfer.data.progress import Progress
 from medtransfer.data.workers import Loss, supervised_map
 from medtransfer.errors import DataError
-from medtransfer.tables import Column, Schema, write_table
+from medtransfer.tables import Column, Schema, family, write_table
 
 SAMPLES = Schema(
     name="samples",
@@ -172,7 +172,7 @@ def _identity(manifest: pd.DataFrame, dataset: DatasetSettings, key: bytes) -> s
 def _has_label(manifest: pd.DataFrame) -> np.ndarray:
     if "label" in manifest:
         return manifest["label"].to_numpy() >= 0
-    labels = manifest[[c for c in manifest if str(c).startswith("label_")]]
+    labels = manifest[family(manifest, "label_")]
     return labels.notna().any(axis=1).to_numpy()
 
 
@@ -233,10 +233,8 @@ def _samples_table(
     table["patient"] = [p or image_id for p, image_id in zip(patients, image_ids, strict=True)]
     for name in ("header_patient", "header_study", "display", "burned_in"):
         table[name] = [getattr(outcome, name) for outcome in stored]
-    parts = [str(name) for name in kept if str(name).startswith("published_part")]
-    for name in ("site", *parts):
+    for name in ("site", *family(kept, "published_part")):
         table[name] = kept[name].astype(object).where(kept[name].notna(), None)
-    for name in map(str, kept):
-        if name.startswith(("group_", "label")):
-            table[name] = kept[name]
+    for name in (*family(kept, "group_"), *family(kept, "label")):
+        table[name] = kept[name]
     return table
