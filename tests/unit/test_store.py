@@ -351,6 +351,17 @@ def test_a_journal_whose_last_line_is_cut_is_believed_up_to_there(forty, tmp_pat
     np.testing.assert_array_equal(read_store(folder)[0], pillow(forty))
 
 
+@pytest.mark.parametrize("kept", [0, 10, 40])
+def test_a_journal_whose_first_line_is_cut_is_not_believed(forty, tmp_path, monkeypatch, kept):
+    folder = killed_store(tmp_path, manifest(forty))
+    path = folder / ".images.journal"
+    path.write_text(path.read_text()[:kept])
+    asked = requested(monkeypatch)
+    build_store(manifest(forty), settings(), KEY, folder)
+    assert asked == list(range(40))
+    np.testing.assert_array_equal(read_store(folder)[0], pillow(forty))
+
+
 def test_files_that_changed_since_are_decoded_again(tmp_path, monkeypatch):
     paths = draw(tmp_path, 40)
     folder = killed_store(tmp_path, manifest(paths))

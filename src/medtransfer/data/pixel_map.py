@@ -47,7 +47,7 @@ class PixelMap:
         if not self.done:
             self._allocate()
         self._journal: IO[str] = self.journal_path.open("w")
-        self._journal.write(json.dumps({"identity": self.identity}) + "\n")
+        self._journal.write(self._first_line() + "\n")
         for outcome in list(self.done.values()):
             self.record(outcome)
 
@@ -76,6 +76,9 @@ class PixelMap:
         self.path.replace(path)
         self.journal_path.unlink()
 
+    def _first_line(self) -> str:
+        return json.dumps({"identity": self.identity})
+
     def _allocate(self) -> None:
         size = int(np.prod(self.shape)) * self.dtype.itemsize
         self.journal_path.unlink(missing_ok=True)
@@ -95,7 +98,7 @@ class PixelMap:
         if not (self.path.is_file() and self.journal_path.is_file()):
             return {}
         lines = self.journal_path.read_text().splitlines()
-        if not lines or json.loads(lines[0]).get("identity") != self.identity:
+        if lines[:1] != [self._first_line()]:
             return {}
         images = np.lib.format.open_memmap(self.path, mode="r")
         outcomes = {outcome.row: outcome for outcome in _outcomes(lines[1:])}
