@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from medtransfer.config.typed import option
 
@@ -12,5 +12,16 @@ from medtransfer.config.typed import option
 class ModelSettings:
     """One network: the CBR family of Transfusion or any timm classifier, with its arguments."""
 
-    architecture: str = option("'cbr', or a timm model name such as resnet50")
+    architecture: str = option("'cbr', 'resnet50_keras', or a timm model name such as resnet50")
     arguments: dict[str, Any] = option("keyword arguments of the architecture", default={})
+    first_units: int | None = option(
+        "keep only so many units, counted from the stem, under a new head", default=None, minimum=1
+    )
+    weights_of: str | None = option(
+        "name of the network whose pre-trained weights this one takes, when not its own", default=None
+    )
+    grey_input: Literal["sum", "first", "repeat"] = option(
+        "how a colour network takes grey images: its stem's weights summed over the colours; the first "
+        "colour's weights only (as Matsoukas et al. released it); or the image repeated three times",
+        default="sum",
+    )

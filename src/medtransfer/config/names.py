@@ -12,27 +12,59 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 NAME_RULE = "letters, digits and . _ -, the first a letter or digit"
 # the parts of a published cross-validation, as its lists are called
 LIST_NAMES = ("train", "val", "test")
-_INIT = re.compile(r"(?P<source>[A-Za-z0-9][A-Za-z0-9_.]*?)(?P<stats>-stats)?")
+_STATS = r"stats(?:_permutation|_bootstrap|_as_released)?"
+_INIT = re.compile(
+    r"(?P<source>[A-Za-z0-9][A-Za-z0-9_.]*)"
+    rf"(?:-(?:(?P<whole>{_STATS})|upto(?P<upto>0|[1-9]\d*)-(?P<rest>{_STATS}|random|slim)))?"
+)
 _SUBSET = re.compile(r"full|n[1-9]\d*|p([1-9]\d?|100)")
 _SPLIT = re.compile(r"holdout|published(-[1-9]\d*)?|cv(?P<folds>[1-9]\d*)-(?P<fold>0|[1-9]\d*)")
 
 
+Sampler = Literal["normal", "permutation", "bootstrap", "as_released"]
+
+
 @dataclass(frozen=True)
 class Init:
-    """How a network starts: at random, with a source's weights, or with their statistics only."""
+    """How a network starts: which units take a source's weights, and what the others are.
 
-    kind: Literal["random", "transfer", "stats"]
+    Attributes:
+        source: whose weights; None for ``random`` and ``gabor``.
+        upto: number of units, counted from the stem, that take the source's weights; None for all.
+        rest: the other units: at random; drawn by the source's statistics; at random and half as wide.
+        sampler: how tensors are drawn where ``rest`` is ``stats``: i.i.d. normal, permuted, or drawn
+            with replacement from the source's tensor; ``as_released`` is normal with the levels and the
+            omissions of the code that Matsoukas et al. released, and ``upto`` counts those levels.
+        gabor: the stem's filters are Gabor functions.
+    """
+
     source: str | None = None
+    upto: int | None = 0
+    rest: Literal["random", "stats", "slim"] = "random"
+    sampler: Sampler = "normal"
+    gabor: bool = False
+
+
+INIT_RULE = (
+    "random, gabor, <source>, <source>-stats, <source>-upto<k>-stats, <source>-upto<k>-random, "
+    "<source>-upto<k>-slim; 'stats' also as stats_permutation, stats_bootstrap, stats_as_released"
+)
 
 
 def parse_init(name: str) -> Init:
-    """``random``, ``<source>`` or ``<source>-stats``; raises ConfigError for anything else."""
+    """The init of a name (see INIT_RULE); raises ConfigError for anything else."""
     if name == "random":
-        return Init("random")
+        return Init()
+    if name == "gabor":
+        return Init(gabor=True)
     match = _INIT.fullmatch(name)
-    if match is None or match["source"] == "random":
-        raise ConfigError(f"init '{name}'; allowed: random, <source>, <source>-stats")
-    return Init("stats" if match["stats"] else "transfer", match["source"])
+    if match is None or match["source"] in ("random", "gabor"):
+        raise ConfigError(f"init '{name}'; allowed: {INIT_RULE}")
+    source, upto, rest = match["source"], match["upto"], match["rest"] or match["whole"]
+    if rest is None:
+        return Init(source, upto=None)
+    kind, _, sampler = rest.partition("_")
+    return Init(source, int(upto or 0), kind, sampler or "normal")  # type: ignore[arg-type]
 
 
 def subset_size(name: str, available: int) -> int:
