@@ -1,4 +1,4 @@
-"""Networks by name: the CBR family and every timm classifier."""
+"""Networks by name: the CBR family, the Keras form of ResNet-50, and every timm classifier."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from medtransfer.config.model import ModelSettings
 from medtransfer.config.typed import suggestion
 from medtransfer.errors import ConfigError
 from medtransfer.models.cbr import CBR
+from medtransfer.models.units import classifier_names
 
 
 def build_network(
     settings: ModelSettings, channels: int, outputs: int, image_size: int, seed: int
 ) -> nn.Module:
-    """A network at its framework's own random start.
+    """A whole network at its framework's own random start; ``first_units`` is not looked at.
 
     Args:
         settings: architecture and its arguments.
@@ -34,8 +35,12 @@ def build_network(
         try:
             if settings.architecture == "cbr":
                 return CBR(**arguments)
+            if settings.architecture == "resnet50_keras":
+                from medtransfer.models.keras_resnet import keras_resnet50
+
+                return keras_resnet50(**arguments)
             return _timm_network(settings.architecture, arguments, image_size)
-        except TypeError as error:
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
             raise ConfigError(f"architecture {settings.architecture}: {error}") from error
 
 
@@ -46,19 +51,20 @@ def _timm_network(architecture: str, arguments: dict[str, Any], image_size: int)
         known = timm.list_models()
         raise ConfigError(
             f"unknown architecture '{architecture}'{suggestion(architecture, known)} "
-            "(allowed: cbr, or a name that timm.list_models() gives)"
+            "(allowed: cbr, resnet50_keras, or a name that timm.list_models() gives)"
         )
     default = timm.get_pretrained_cfg(architecture)
     if default is not None and default.fixed_input_size and image_size != default.input_size[-1]:
-        arguments = {**arguments, "img_size": image_size}
+        arguments = {"img_size": image_size, **arguments}
     network: nn.Module = timm.create_model(architecture, **arguments)
     return network
 
 
+def input_channels(settings: ModelSettings, stored: int) -> int:
+    """Input channels of the network for images stored with so many."""
+    return 3 if settings.grey_input == "repeat" else stored
+
+
 def head_prefixes(network: nn.Module) -> tuple[str, ...]:
     """Module prefixes, each ending in a dot, of the layers that produce the logits."""
-    if isinstance(network, CBR):
-        return ("head.",)
-    names = network.pretrained_cfg["classifier"]  # type: ignore[index]
-    names = (names,) if isinstance(names, str) else tuple(names)
-    return tuple(f"{name}." for name in names)
+    return tuple(f"{name}." for name in classifier_names(network))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
@@ -13,11 +14,15 @@ class CBR(nn.Module):
 
     Args:
         channels: output channels of each layer.
-        kernel_size: side of the convolutions, stride 1, "same" padding.
+        kernel_size: side of the convolutions, stride 1.
         pools: layers followed by a 3 x 3 max-pool of stride 2, counted from the first; default all.
         in_chans: channels of the input.
         num_classes: outputs of the linear head.
+        drop_rate: dropout before the head.
+        padding: "same" or "valid" convolutions; implementations of the paper disagree.
     """
+
+    classifier_name = "head"
 
     def __init__(
         self,
@@ -26,30 +31,33 @@ class CBR(nn.Module):
         pools: int | None = None,
         in_chans: int = 3,
         num_classes: int = 1,
+        drop_rate: float = 0.0,
+        padding: Literal["same", "valid"] = "same",
     ) -> None:
         super().__init__()
         pooled = len(channels) if pools is None else pools
         widths = [in_chans, *channels]
         self.layers = nn.Sequential(
             *(
-                _layer(widths[i], widths[i + 1], kernel_size, pool=i < pooled)
+                _layer(widths[i], widths[i + 1], kernel_size, padding, pool=i < pooled)
                 for i in range(len(channels))
             )
         )
+        self.dropout = nn.Dropout(drop_rate)
         self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, N x num_classes, of images, N x in_chans x H x W."""
         features = self.layers(images)  # N x channels[-1] x h x w
-        return self.head(features.mean(dim=(2, 3)))
+        return self.head(self.dropout(features.mean(dim=(2, 3))))
 
 
-def _layer(in_channels: int, out_channels: int, kernel_size: int, pool: bool) -> nn.Sequential:
+def _layer(
+    in_channels: int, out_channels: int, kernel_size: int, padding: str, pool: bool
+) -> nn.Sequential:
     layer = nn.Sequential()
-    layer.add_module(
-        "conv",
-        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
-    )
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, bias=False)
+    layer.add_module("conv", convolution)
     layer.add_module("norm", nn.BatchNorm2d(out_channels))
     layer.add_module("activation", nn.ReLU(inplace=True))
     if pool:
