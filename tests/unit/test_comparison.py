@@ -214,6 +214,38 @@ def test_no_contrast_is_listed_twice_when_the_statistics_are_the_reference():
     ]  # fmt: skip
 
 
+def test_a_partial_transfer_is_compared_with_the_same_start_without_transfer():
+    inits = ["random", "src-stats", "src-upto2-stats", "src", "src-upto2-random", "src-upto1-slim"]
+    assert list(contrasts(inits, "random")) == [
+        ("src-stats", "random"), ("src", "random"),
+        ("src-upto2-random", "random"), ("src-upto1-slim", "random"),
+        ("src-upto2-stats", "src-stats"), ("src", "src-stats"),
+    ]  # fmt: skip
+
+
+def test_a_partial_transfer_without_its_baseline_is_compared_with_the_reference():
+    assert list(contrasts(["random", "src-upto2-stats"], "random")) == [("src-upto2-stats", "random")]
+
+
+def test_every_sampler_has_its_own_baseline():
+    inits = ["random", "src-stats", "src-stats_permutation", "src-upto1-stats_permutation"]
+    assert ("src-upto1-stats_permutation", "src-stats_permutation") in list(contrasts(inits, "random"))
+
+
+def test_partial_transfers_are_a_holm_family_of_their_own():
+    metrics = rows_of("random", [0.5, 0.5, 0.5]) + rows_of("src-stats", [0.52, 0.51, 0.53])
+    metrics += rows_of("src", [0.6, 0.62, 0.61])
+    alone = compare(pd.DataFrame(metrics), study())
+    metrics += rows_of("src-upto1-stats", [0.57, 0.55, 0.58])
+    metrics += rows_of("src-upto2-stats", [0.54, 0.56, 0.57])
+    gains = compare(pd.DataFrame(metrics), study())
+    partial = gains["init"].str.contains("upto")
+    assert gains[~partial].reset_index(drop=True).equals(alone)
+    family = gains[partial]
+    assert len(family) == 2
+    assert family["p_holm"].tolist() == pytest.approx(holm_by_hand(family["p"].tolist()))
+
+
 def test_without_the_reference_only_sources_and_their_statistics_are_compared():
     assert list(contrasts(["src", "src-stats", "other"], "random")) == [("src", "src-stats")]
     assert list(contrasts(["random"], "random")) == []

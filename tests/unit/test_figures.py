@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 import medtransfer.figures
 from medtransfer.config.study import ALL_FIGURES, GridSettings, StudySettings
 from medtransfer.evaluation.names import distinguish_recipes
-from medtransfer.figures import external, gains, metrics, validation_curves
+from medtransfer.figures import depth, external, gains, metrics, validation_curves
 from medtransfer.figures.style import (
     apply_style,
     init_styles,
@@ -325,6 +325,63 @@ def test_the_external_figure_takes_data_sets_with_different_subsets():
     assert drawn == ["a, full", "a, n80", "b, full"]
 
 
+DEPTHS = ("random", "src-stats", "src-upto1-stats", "src-upto3-stats", "src")
+
+
+def depth_gains(**changes) -> pd.DataFrame:
+    return compare(metric_rows(inits=DEPTHS, **changes), study())
+
+
+def test_the_depth_figure_shows_each_gain_over_the_statistics_at_its_number_of_units():
+    table = depth_gains(models=("cbr",))
+    axes = depth.draw({"gains": table}).axes[0]
+    (line,) = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+    x, y = line.lines[0].get_data()
+    over_stats = target_test(table)[lambda t: t["reference"] == "src-stats"].set_index("init")
+    expected = over_stats.loc[["src-upto1-stats", "src-upto3-stats", "src"]]
+    assert x.tolist() == pytest.approx([0, 1, 3, 4], abs=0.2)
+    assert y.tolist() == pytest.approx([0, *expected["mean"]])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["none", "1", "3", "all"]
+    ends = np.array([segment[:, 1] for segment in line.lines[2][0].get_segments()])
+    assert ends[1:] == pytest.approx(expected[["low", "high"]].to_numpy())
+
+
+def test_the_depth_figure_has_a_panel_a_network_and_data_set_and_a_line_a_subset():
+    table = depth_gains(datasets=("chest", "fundus"), subsets=("full", "n80"))
+    figure = depth.draw({"gains": table})
+    assert [ax.get_title() for ax in figure.axes] == [
+        "chest, cbr", "fundus, cbr", "chest, vit", "fundus, vit"
+    ]  # fmt: skip
+    assert legend_names(figure) == ["full: src over src-stats", "n80: src over src-stats"]
+
+
+def test_the_depth_figure_leaves_out_networks_without_partial_transfers():
+    partial = metric_rows(inits=DEPTHS, models=("cbr",))
+    whole = metric_rows(inits=("random", "src-stats", "src"), models=("vit",))
+    figure = depth.draw({"gains": compare(pd.concat([partial, whole]), study())})
+    assert [ax.get_title() for ax in figure.axes if ax.axison] == ["chest, cbr"]
+
+
+def test_a_study_without_partial_transfers_says_so_instead_of_a_depth_figure():
+    figure = depth.draw({"gains": compare(metric_rows(), study())})
+    assert "no transferred depth" in figure.axes[0].texts[0].get_text()
+
+
+@pytest.mark.parametrize("name", ["metrics", "gains", "external", "validation_curves"])
+def test_partial_transfers_are_left_to_the_depth_figure(name):
+    tables = all_tables(inits=DEPTHS)
+    kept = all_tables(inits=DEPTHS)
+    for key, table in kept.items():
+        kept[key] = table[~table["init"].str.contains("upto")]
+    shown, expected = draw(name, tables), draw(name, kept)
+    assert len(shown.axes) == len(expected.axes)
+    for ax, other in zip(shown.axes, expected.axes, strict=True):
+        assert len(ax.lines) == len(other.lines)
+        assert [t.get_text() for t in ax.get_yticklabels()] == [
+            t.get_text() for t in other.get_yticklabels()
+        ]
+
+
 @pytest.mark.parametrize("name", ALL_FIGURES)
 def test_figures_of_a_single_init_are_drawn(name):
     figure = draw(name, all_tables(inits=("random",)))
@@ -344,7 +401,7 @@ def test_figures_of_a_single_seed_are_drawn_without_intervals(name):
     assert np.isfinite(np.array(values, dtype=float)).all()
 
 
-@pytest.mark.parametrize("name", ALL_FIGURES)
+@pytest.mark.parametrize("name", [name for name in ALL_FIGURES if name != "depth"])
 def test_figures_of_30_series_are_drawn_with_all_their_names(name):
     inits = ("random", *(f"source{i:02d}{kind}" for i in range(15) for kind in ("", "-stats")))
     tables = all_tables(models=("cbr",), inits=inits[:30], seeds=2)

@@ -13,7 +13,7 @@ def test_no_cell_of_the_embedded_study_is_at_the_ceiling_and_all_data_sets_are_l
     workspace.snakemake()
     summary = pd.read_parquet(tmp_path / "results/statistics/embedded/summary.parquet")
     cells = summary[summary["target"] & (summary["part"] == "test")]
-    assert len(cells) == 24
+    assert len(cells) == 30
     assert cells["mean"].max() < 0.97
     chance = {"phantom_chest": 0.5, "phantom_fundus": 0.0}
     for dataset, best in cells.groupby("dataset")["mean"].max().items():

@@ -9,7 +9,8 @@ DEFAULT = Config(
             question=(
                 "Two small networks start at random, from weights pre-trained on fractals, or from "
                 "those weights' statistics alone, and learn two synthetic tasks from all or from "
-                "about 100 of the training images. Nothing here is clinical."
+                "about 100 of the training images. On one of the tasks only the first one, two or "
+                "three units keep the weights. Nothing here is clinical."
             ),
             grids=(
                 GridSettings(
@@ -18,6 +19,15 @@ DEFAULT = Config(
                     models=("cbr_micro", "vit_micro"),
                     inits=("random", "fractal-stats", "fractal"),
                     subsets=("full", "n100"),
+                    splits=("holdout",),
+                    seeds=(0, 1, 2),
+                ),
+                GridSettings(
+                    recipe="embedded",
+                    datasets=("phantom_fundus",),
+                    models=("cbr_micro", "vit_micro"),
+                    inits=("fractal-upto1-stats", "fractal-upto2-stats", "fractal-upto3-stats"),
+                    subsets=("n100",),
                     splits=("holdout",),
                     seeds=(0, 1, 2),
                 ),

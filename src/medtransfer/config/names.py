@@ -44,6 +44,23 @@ class Init:
     sampler: Sampler = "normal"
     gabor: bool = False
 
+    @property
+    def partial(self) -> bool:
+        """Whether only the first units take the source's weights."""
+        return self.source is not None and bool(self.upto)
+
+    @property
+    def baseline(self) -> str | None:
+        """The name of the start that differs in the transferred units only; None for a random one.
+
+        It is ``<source>-stats`` for a whole source too: is it the features or their scale?
+        """
+        if self.source is None or (self.rest == "stats" and self.upto == 0):
+            return None
+        if self.rest != "stats" and self.upto is not None:
+            return "random"
+        return f"{self.source}-stats" + ("" if self.sampler == "normal" else f"_{self.sampler}")
+
 
 INIT_RULE = (
     "random, gabor, <source>, <source>-stats, <source>-upto<k>-stats, <source>-upto<k>-random, "

@@ -12,8 +12,8 @@ from medtransfer.config.source import SourceSettings
 from medtransfer.config.typed import option
 from medtransfer.errors import ConfigError
 
-FigureName = Literal["metrics", "gains", "validation_curves", "external"]
-ALL_FIGURES: tuple[FigureName, ...] = ("metrics", "gains", "validation_curves", "external")
+FigureName = Literal["metrics", "gains", "depth", "validation_curves", "external"]
+ALL_FIGURES: tuple[FigureName, ...] = ("metrics", "gains", "depth", "validation_curves", "external")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,10 @@ class GridSettings:
     recipe: str = option("name of a recipe")
     datasets: tuple[str, ...] = option("names of data sets")
     models: tuple[str, ...] = option("names of networks")
-    inits: tuple[str, ...] = option("starts: random, <source>, <source>-stats")
+    inits: tuple[str, ...] = option(
+        "starts: random, gabor, <source>, <source>-stats, <source>-upto<k>-stats, "
+        "<source>-upto<k>-random, <source>-upto<k>-slim (k units keep the source's weights)"
+    )
     subsets: tuple[str, ...] = option(
         "training data: full, n500 (images), p10 (percent)", default=("full",)
     )

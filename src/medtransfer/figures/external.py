@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
 from medtransfer.figures.style import (
     InitStyle,
     init_styles,
@@ -26,7 +26,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Args:
         tables: ``summary``.
     """
-    summary = tables["summary"]
+    summary = whole_starts(tables["summary"])
     summary = summary[summary["target"] & summary["part"].isin(["test", "external"])]
     datasets = ordered(summary[summary["part"] == "external"]["dataset"])
     summary = summary[summary["dataset"].isin(datasets)]

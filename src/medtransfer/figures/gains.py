@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
 from medtransfer.figures.style import InitStyle, init_styles, interval_bars, note, ordered, panels
 
 
@@ -18,7 +18,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         tables: ``gains``.
     """
     gains = tables["gains"]
-    gains = gains[gains["target"] & (gains["part"] == "test")]
+    gains = whole_starts(gains[gains["target"] & (gains["part"] == "test")])
     if gains.empty:
         return note("nothing to compare: no cell of this study has two inits")
     datasets = ordered(gains["dataset"])

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
 from medtransfer.figures.style import (
     InitStyle,
     init_styles,
@@ -39,7 +39,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _target_on_test(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["target"] & (table["part"] == "test")]
+    return whole_starts(table[table["target"] & (table["part"] == "test")])
 
 
 def _cell(table: pd.DataFrame, dataset: str, subset: str) -> pd.DataFrame:

@@ -11,13 +11,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from medtransfer.config.names import parse_init
+from medtransfer.config.names import Init, parse_init
 
 # Okabe & Ito (2008), dark to light; black is the reference's
 SOURCE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 RANDOM_COLOUR = "#444444"
-MARKERS = {"random": "o", "stats": "s", "transfer": "D"}
-LINES = {"random": "-", "stats": (0, (4, 1.5)), "transfer": "-"}
+MARKERS = {"random": "o", "gabor": "P", "stats": "s", "partial": "^", "transfer": "D"}
+LINES = {"random": "-", "gabor": ":", "stats": (0, (4, 1.5)), "partial": "-.", "transfer": "-"}
 PARAMETERS: Any = {
     "font.size": 8,
     "font.family": "DejaVu Sans",
@@ -68,8 +68,17 @@ def init_styles(inits: Iterable[str]) -> dict[str, InitStyle]:
         colour = RANDOM_COLOUR
         if init.source is not None:
             colour = SOURCE_COLOURS[sources.index(init.source) % len(SOURCE_COLOURS)]
-        styles[name] = InitStyle(colour, MARKERS[init.kind], LINES[init.kind], init.kind != "stats")
+        kind = _kind(init)
+        styles[name] = InitStyle(colour, MARKERS[kind], LINES[kind], kind != "stats")
     return styles
+
+
+def _kind(init: Init) -> str:
+    if init.source is None:
+        return "gabor" if init.gabor else "random"
+    if init.upto is None:
+        return "transfer"
+    return "partial" if init.partial else "stats"
 
 
 def panels(

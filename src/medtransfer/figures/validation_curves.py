@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
 from medtransfer.figures.style import InitStyle, init_styles, legend_below, ordered, panels
 
 
@@ -16,7 +16,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Args:
         tables: ``curves``.
     """
-    curves = tables["curves"]
+    curves = whole_starts(tables["curves"])
     cells = curves[["dataset", "model"]].drop_duplicates().to_numpy().tolist()
     subsets = ordered(curves["subset"])
     styles = init_styles(curves["init"])

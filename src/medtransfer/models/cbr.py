@@ -24,7 +24,7 @@ class CBR(nn.Module):
 
     classifier_name = "head"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the last three are what timm gives every network)
         self,
         channels: Sequence[int] = (32, 64, 128, 256),
         kernel_size: int = 7,
@@ -35,6 +35,7 @@ class CBR(nn.Module):
         padding: Literal["same", "valid"] = "same",
     ) -> None:
         super().__init__()
+        self.channels = list(channels)
         pooled = len(channels) if pools is None else pools
         widths = [in_chans, *channels]
         self.layers = nn.Sequential(

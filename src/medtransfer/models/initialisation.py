@@ -1,14 +1,14 @@
 """How a network starts: each a pure function of (network, source weights, init, seed).
 
-``<source>`` is WT of Matsoukas et al. (CVPR 2022), ``<source>-stats`` their ST and the Mean Var of Raghu
-et al. (NeurIPS 2019), ``<source>-upto<k>-stats`` their WT-ST-n and ``<source>-upto<k>-random`` the weight
-transfusion of the latter. Stats are strict: every parameter outside of norm layers is redrawn, position
+``<source>`` is WT of Matsoukas et al. (CVPR 2022), ``<source>-stats`` their ST and the Mean Var of
+Raghu et al. (NeurIPS 2019), ``<source>-upto<k>-stats`` WT-ST-n of the former and
+``<source>-upto<k>-random`` the weight transfusion of the latter. Stats are strict: every parameter outside of norm layers is redrawn, position
 embeddings, class tokens and bias tables too; ``as_released`` leaves those pre-trained.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -193,18 +193,18 @@ def fit_positions(
     """Resample position embeddings and bias tables to the network's grid, as timm does it."""
     if tensor.shape == shape:
         return tensor
-    last = name.rpartition(".")[2]
+    owner, _, last = name.rpartition(".")
     if last == "relative_position_bias_table":
-        from timm.layers import resize_rel_pos_bias_table
+        from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
 
-        window = network.get_submodule(name.rpartition(".")[0]).window_size
-        return resize_rel_pos_bias_table(tensor, window, tuple(shape))
+        window: Any = network.get_submodule(owner).window_size
+        return resize_rel_pos_bias_table(tensor, window, (shape[0], shape[1]))
     if name == "pos_embed" and tensor.ndim == 3 and hasattr(network, "patch_embed"):
-        from timm.layers import resample_abs_pos_embed
+        from timm.layers.pos_embed import resample_abs_pos_embed
 
-        grid = network.patch_embed.grid_size  # type: ignore[union-attr]
-        prefix = shape[1] - grid[0] * grid[1]  # type: ignore[index,operator]
-        return resample_abs_pos_embed(tensor, list(grid), num_prefix_tokens=prefix)  # type: ignore
+        grid: Any = network.get_submodule("patch_embed").grid_size
+        prefix = shape[1] - grid[0] * grid[1]
+        return resample_abs_pos_embed(tensor, list(grid), num_prefix_tokens=prefix)
     return tensor
 
 

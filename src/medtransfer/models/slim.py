@@ -1,8 +1,8 @@
 """Slim hybrids: the first units at full width, the others half as wide.
 
 Raghu et al. ("Transfusion", NeurIPS 2019) keep a network's pre-trained first blocks and redesign the
-top thinner. Their widths aren't published; here every unit after the first ones has half of its channels
-(and of its attention heads). This is our definition. A CBR's first slim layer reads the full width
+top thinner. Their widths aren't published; here every unit after the first ones has half of its
+channels (and of its attention heads). This is our definition. A CBR's first slim layer reads the full width
 itself; in other networks a 1 x 1 projection before the first slim unit halves it, since shortcuts tie
 the widths of neighbouring blocks together.
 """
@@ -46,8 +46,7 @@ def build_slim_hybrid(
         )
     outputs = _outputs(full)
     if isinstance(full, CBR):
-        widths = [layer.conv.out_channels for layer in full.layers]
-        slim_widths = widths[:upto] + [width // 2 for width in widths[upto:]]
+        slim_widths = full.channels[:upto] + [width // 2 for width in full.channels[upto:]]
         slim = _with_arguments(settings, {"channels": slim_widths})
         return _joined(build_network(slim, image[0], outputs, image[1], seed), full, upto)
     slim = _with_arguments(settings, _half_width(full))
@@ -77,8 +76,9 @@ def _half_width(network: nn.Module) -> dict[str, Any]:
     from timm.models import ResNet, ResNetV2, SwinTransformer, VisionTransformer
 
     if isinstance(network, VisionTransformer):
+        first: Any = network.blocks[0]
         width = network.embed_dim // 2
-        return {"embed_dim": width, "num_heads": _half_heads(network.blocks[0].attn.num_heads, width)}
+        return {"embed_dim": width, "num_heads": _half_heads(first.attn.num_heads, width)}
     if isinstance(network, SwinTransformer):
         heads = [stage.blocks[0].attn.num_heads for stage in network.layers]  # type: ignore
         width = network.embed_dim // 2

@@ -54,4 +54,3 @@ def starting_network(
     run_on_shapes(network, image)
     initialise(network, init, body, derived_seed(seed, "stats"))
     return network
-

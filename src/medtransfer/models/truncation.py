@@ -77,11 +77,11 @@ def _resize_norm(norm: nn.Module, width: int) -> None:
     for name, buffer in list(norm.named_buffers(recurse=False)):
         if buffer.ndim:
             setattr(norm, name, torch.full((width,), 1.0 if name == "running_var" else 0.0))
-    for name in ("num_features", "num_channels"):
+    for name, value in (
+        ("num_features", width), ("num_channels", width), ("normalized_shape", (width,))
+    ):  # fmt: skip
         if hasattr(norm, name):
-            setattr(norm, name, width)
-    if hasattr(norm, "normalized_shape"):
-        norm.normalized_shape = (width,)
+            setattr(norm, name, value)
 
 
 def _input_width(layer: nn.Module) -> int:

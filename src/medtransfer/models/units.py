@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -98,7 +99,8 @@ def classifier_names(network: nn.Module) -> tuple[str, ...]:
     """
     names = getattr(network, "classifier_name", None)
     if names is None:
-        names = network.pretrained_cfg.get("classifier") or ()  # type: ignore[operator]
+        facts: Any = getattr(network, "pretrained_cfg", {})
+        names = facts.get("classifier") or ()
     names = (names,) if isinstance(names, str) else tuple(names)
     modules = dict(network.named_modules())
     if not names or any(name not in modules for name in names):

@@ -49,7 +49,8 @@ GAINS = Schema(
         "p_sign_flip": Column("number", "two-sided p of the sign-flip permutation test"),
         "p_holm": Column(
             "number",
-            "p after Holm over the data set's target metric on the test part; empty outside",
+            "p after Holm over the data set's target metric on the test part, partial transfers "
+            "(upto) apart; empty outside",
         ),
         "pairs": Column("integer", "pairs: seeds of one split, or folds"),
         "paired_by": Column("text", "seed or fold"),
@@ -88,11 +89,12 @@ def summarise(metrics: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def compare(metrics: pd.DataFrame, study: StudySettings) -> pd.DataFrame:
-    """Paired differences of each init to the reference, and of each source to its statistics.
+    """Paired differences of inits, as :func:`contrasts` pairs them.
 
     Runs are paired by split and seed, so the two share data, batch order and augmentation. The families
     of Holm's correction are declared here: for each data set, all differences of its target metric on
-    the test part. What is concluded of one data set doesn't depend on the others of a study.
+    the test part, those of partial transfers being a family of their own. What is concluded of one data
+    set doesn't depend on the others of a study.
 
     Args:
         metrics: a table of schema METRICS.
@@ -116,13 +118,20 @@ def compare(metrics: pd.DataFrame, study: StudySettings) -> pd.DataFrame:
 
 
 def contrasts(inits: list[str], reference: str) -> Iterator[tuple[str, str]]:
-    """``(init, reference)`` pairs: everything against the reference, sources against their stats."""
-    if reference in inits:
-        yield from ((init, reference) for init in inits if init != reference)
+    """``(init, reference)`` pairs: whole starts against the reference, all against their baselines.
+
+    The baseline of a source is its statistics; that of a partial transfer is the same start without
+    any transferred unit, or the reference where the study has no such start.
+    """
     for init in inits:
-        stats_init = f"{parse_init(init).source}-stats"
-        if parse_init(init).kind == "transfer" and stats_init in inits and stats_init != reference:
-            yield init, stats_init
+        partial, baseline = parse_init(init).partial, parse_init(init).baseline
+        against_baseline = baseline in inits and baseline != reference
+        if reference in inits and init != reference and not (partial and against_baseline):
+            yield init, reference
+    for init in inits:
+        baseline = parse_init(init).baseline
+        if baseline is not None and baseline in inits and baseline != reference and init != reference:
+            yield init, baseline
 
 
 def _difference(runs: pd.DataFrame, reference: pd.DataFrame, confidence: float) -> dict[str, object]:
@@ -162,7 +171,7 @@ def _interval(values: np.ndarray, ratio: float, confidence: float) -> PairedResu
 def _holm(gains: pd.DataFrame) -> np.ndarray:
     headline = (gains["target"] & (gains["part"] == "test") & gains["p"].notna()).to_numpy(dtype=bool)
     adjusted = np.full(len(gains), np.nan)
-    for dataset in gains["dataset"][headline].unique():
-        members = headline & (gains["dataset"] == dataset).to_numpy()
-        adjusted[members] = multipletests(gains["p"][members], method="holm")[1]
+    partial = gains["init"].map(lambda init: parse_init(init).partial)
+    for _, family in gains[headline].groupby([gains["dataset"], partial]):
+        adjusted[family.index] = multipletests(family["p"], method="holm")[1]
     return adjusted

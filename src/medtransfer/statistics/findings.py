@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from medtransfer.config.study import StudySettings
-from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.evaluation.names import METRIC_LABELS, partial_transfers, whole_starts
 from medtransfer.statistics.paired import pairs_needed, smallest_sign_flip_p
 
 # how many comparisons the paragraph spells out
@@ -16,8 +16,17 @@ MOST_UNDECIDED = 2
 
 
 def headline(gains: pd.DataFrame) -> pd.DataFrame:
-    """The declared families: differences of the target metrics on the test part."""
-    return gains[gains["target"] & (gains["part"] == "test")].reset_index(drop=True)
+    """The declared families of whole starts: differences of the target metrics on the test part."""
+    return whole_starts(_target_on_test(gains)).reset_index(drop=True)
+
+
+def depths(gains: pd.DataFrame) -> pd.DataFrame:
+    """The declared families of partial transfers, likewise."""
+    return partial_transfers(_target_on_test(gains)).reset_index(drop=True)
+
+
+def _target_on_test(gains: pd.DataFrame) -> pd.DataFrame:
+    return gains[gains["target"] & (gains["part"] == "test")]
 
 
 def verdict(row: pd.Series, confidence: float) -> str:
@@ -32,23 +41,42 @@ def verdict(row: pd.Series, confidence: float) -> str:
 
 def write_findings(gains: pd.DataFrame, study: StudySettings) -> str:
     """One paragraph: how many comparisons are decided, which, and what limits them."""
-    family = headline(gains)
-    if family.empty:
+    family, partial = headline(gains), depths(gains)
+    if family.empty and partial.empty:
         return f"{study.title} There is nothing to compare: no cell has two inits."
+    if family.empty:
+        return f"{study.title} {_depth_sentence(partial, study)} {_limits(partial, study)}"
     verdicts = family.apply(verdict, axis=1, confidence=study.confidence)
-    counts = [int((verdicts == word).sum()) for word in ("helps", "harms", "can't tell")]
     decided = _listing(family[verdicts != "can't tell"], MOST_DECIDED, study)
     undecided = _listing(family[verdicts == "can't tell"], MOST_UNDECIDED, study)
     return " ".join(
         (
             f"{study.title} Paired comparisons of the target metric on the test set: {len(family)}.",
-            f"Gains: {counts[0]}, losses: {counts[1]}, not to be told from chance: {counts[2]}",
-            f"(Holm within each data set, {study.confidence:.0%}).",
+            f"{_counts(verdicts)} (Holm within each data set, {study.confidence:.0%}).",
             f"Decided: {decided}." if decided else "",
             f"The largest undecided: {undecided}." if undecided else "",
+            _depth_sentence(partial, study) if len(partial) else "",
             _limits(family, study),
         )
     ).replace("  ", " ")
+
+
+def _counts(verdicts: pd.Series) -> str:
+    gains, losses, undecided = (
+        int((verdicts == word).sum()) for word in ("helps", "harms", "can't tell")
+    )
+    return f"Gains: {gains}, losses: {losses}, not to be told from chance: {undecided}"
+
+
+def _depth_sentence(partial: pd.DataFrame, study: StudySettings) -> str:
+    """How many of the partial transfers differ from the same start without transfer."""
+    verdicts = partial.apply(verdict, axis=1, confidence=study.confidence)
+    decided = _listing(partial[verdicts != "can't tell"], MOST_DECIDED, study)
+    return (
+        f"Starts in which only the first units keep the source's weights, against the same start "
+        f"without them: {len(partial)}. {_counts(verdicts)} (a Holm family of their own)."
+        + (f" Decided: {decided}." if decided else "")
+    )
 
 
 def _listing(rows: pd.DataFrame, most: int, study: StudySettings) -> str:

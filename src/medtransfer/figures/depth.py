@@ -1,0 +1,107 @@
+"""The gain as a function of the transferred depth: how many units must keep the source's weights?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from medtransfer.config.names import parse_init
+from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.figures.style import (
+    SOURCE_COLOURS,
+    interval_bars,
+    legend_below,
+    note,
+    offsets,
+    ordered,
+    panels,
+)
+
+MARKERS = "o^svDP"
+
+
+@dataclass(frozen=True)
+class _Series:
+    """The transfers of one source over the same baseline, with one amount of training data."""
+
+    source: str
+    baseline: str
+    subset: str
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """One panel a data set (columns) and network (rows); a line a source, baseline and subset.
+
+    Args:
+        tables: ``gains``.
+    """
+    gains = tables["gains"]
+    gains = _over_baselines(gains[gains["target"] & (gains["part"] == "test")])
+    keys = gains[_KEYS].drop_duplicates().to_numpy(dtype=str).tolist()
+    series = [_Series(source, baseline, subset) for source, baseline, subset in keys]
+    if not series:
+        return note("no transferred depth: no init of this study is <source>-upto<k>-...")
+    datasets, models = ordered(gains["dataset"]), ordered(gains["model"])
+    figure, axes = panels(len(models), len(datasets), (3.2, 2.0), share_y="col")
+    for row, model in enumerate(models):
+        for column, dataset in enumerate(datasets):
+            chosen = gains[(gains["dataset"] == dataset) & (gains["model"] == model)]
+            draw_depths(axes[row, column], chosen, series)
+            axes[row, column].set_title(f"{dataset}, {model}")
+    for ax in axes[-1]:
+        ax.set_xlabel("units that keep the source's weights, from the stem")
+    legend_below(figure, columns=2)
+    return figure
+
+
+_KEYS = ["source", "baseline", "subset"]
+
+
+def _over_baselines(gains: pd.DataFrame) -> pd.DataFrame:
+    """Gains of partial and whole transfers over their baseline, with ``source`` and ``upto``.
+
+    ``upto`` is empty for a whole source. Only series with a partial transfer are kept.
+    """
+    inits = {name: parse_init(name) for name in gains["init"].unique()}
+    transfers = [name for name, init in inits.items() if init.partial or init.upto is None]
+    gains = gains[gains["init"].isin(transfers)]
+    gains = gains.assign(
+        source=[str(inits[name].source) for name in gains["init"]],
+        upto=[float(inits[name].upto or np.nan) for name in gains["init"]],
+        baseline=gains["reference"],
+    )
+    partial = gains["upto"].notna()
+    baselines = [inits[name].baseline for name in gains["init"]]
+    gains = gains[~partial | (gains["reference"] == baselines)]
+    lines = gains.groupby([*_KEYS, "dataset", "model"], sort=False)
+    return lines.filter(lambda rows: rows["upto"].notna().any())
+
+
+def draw_depths(ax: Axes, gains: pd.DataFrame, series: list[_Series]) -> None:
+    """Mean paired differences with intervals over the number of units, 0 being the baseline."""
+    ax.axhline(0, color="#888888", linewidth=0.8)
+    if gains.empty:
+        ax.set_axis_off()
+        return
+    whole = float(gains["upto"].max()) + 1
+    for number, (one, shift) in enumerate(zip(series, offsets(len(series), 0.3), strict=True)):
+        keys = zip(_KEYS, (one.source, one.baseline, one.subset), strict=True)
+        rows = gains[np.logical_and.reduce([gains[name] == value for name, value in keys])]
+        rows = rows.assign(upto=rows["upto"].fillna(whole)).sort_values("upto")
+        mean, low, high = (np.append(0.0, rows[name]) for name in ("mean", "low", "high"))
+        ax.errorbar(
+            np.append(0.0, rows["upto"]) + shift, mean, interval_bars(mean, low, high),
+            fmt=MARKERS[number % len(MARKERS)], linestyle="-", linewidth=1, markersize=4,
+            color=SOURCE_COLOURS[number % len(SOURCE_COLOURS)], elinewidth=0.8, capsize=2,
+            label=f"{one.subset}: {one.source} over {one.baseline}",
+        )  # fmt: skip
+    ticks = sorted({0.0, *gains["upto"].dropna()} | ({whole} if gains["upto"].isna().any() else set()))
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.set_xticklabels(["none" if t == 0 else "all" if t == whole else f"{t:.0f}" for t in ticks])
+    metric = gains["metric"].iloc[0]
+    ax.set_ylabel(f"difference in test\n{METRIC_LABELS.get(metric, metric)}")
