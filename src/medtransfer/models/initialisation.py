@@ -2,8 +2,9 @@
 
 ``<source>`` is WT of Matsoukas et al. (CVPR 2022), ``<source>-stats`` their ST and the Mean Var of
 Raghu et al. (NeurIPS 2019), ``<source>-upto<k>-stats`` WT-ST-n of the former and
-``<source>-upto<k>-random`` the weight transfusion of the latter. Stats are strict: every parameter outside of norm layers is redrawn, position
-embeddings, class tokens and bias tables too; ``as_released`` leaves those pre-trained.
+``<source>-upto<k>-random`` the weight transfusion of the latter. Stats are strict: every parameter
+outside of norm layers is redrawn, position embeddings, class tokens and bias tables too;
+``as_released`` leaves those pre-trained.
 """
 
 from __future__ import annotations

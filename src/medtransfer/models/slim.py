@@ -2,9 +2,9 @@
 
 Raghu et al. ("Transfusion", NeurIPS 2019) keep a network's pre-trained first blocks and redesign the
 top thinner. Their widths aren't published; here every unit after the first ones has half of its
-channels (and of its attention heads). This is our definition. A CBR's first slim layer reads the full width
-itself; in other networks a 1 x 1 projection before the first slim unit halves it, since shortcuts tie
-the widths of neighbouring blocks together.
+channels (and of its attention heads). This is our definition. A CBR's first slim layer reads the full
+width itself; in other networks a 1 x 1 projection before the first slim unit halves it, since shortcuts
+tie the widths of neighbouring blocks together.
 """
 
 from __future__ import annotations
