@@ -18,7 +18,13 @@ from medtransfer.code_fingerprint import code_fingerprint
 from medtransfer.config.argument import as_argument
 from medtransfer.config.load import load_config
 from medtransfer.config.names import parse_init
-from medtransfer.config.runs import all_runs, needed_weights, study_runs
+from medtransfer.config.runs import (
+    all_runs,
+    needed_weights,
+    searched_cells,
+    study_runs,
+)
+from medtransfer.config.search import candidate_recipes
 from medtransfer.errors import MedtransferError
 
 BASE = Path(workflow.basedir)
@@ -41,7 +47,9 @@ except MedtransferError as error:
     raise WorkflowError(f"The configuration is not valid.\n{error}")
 
 RUNS = all_runs(CONFIG)
-WEIGHTS = needed_weights(RUNS)
+WEIGHTS = needed_weights(RUNS, CONFIG.models)
+SEARCHED = [n for n, recipe in CONFIG.recipes.items() if recipe.search is not None]
+CANDIDATES = [c for n in SEARCHED for c in candidate_recipes(n, CONFIG.recipes[n])]
 TRAINED_SOURCES = [s for s, _ in WEIGHTS if CONFIG.sources[s].pretraining is not None]
 READ_SOURCES = [s for s, _ in WEIGHTS if CONFIG.sources[s].pretraining is None]
 GENERATED = [n for n, d in CONFIG.datasets.items() if d.generator is not None]
@@ -91,11 +99,12 @@ wildcard_constraints:
     study=one_of(CONFIG.studies),
     recipe=one_of(run.recipe for run in RUNS),
     dataset=one_of(run.dataset for run in RUNS),
-    model=one_of(run.model for run in RUNS),
+    model=one_of([*(run.model for run in RUNS), *(model for _, model in WEIGHTS)]),
     init=one_of(run.init for run in RUNS),
     subset=one_of(run.subset for run in RUNS),
     split=one_of(run.split for run in RUNS),
     seed=r"\d+",
+    searched=one_of(SEARCHED),
     source=one_of(source for source, _ in WEIGHTS),
     generated=one_of(GENERATED),
     adapted=one_of(ADAPTED),

@@ -6,7 +6,15 @@ REQUIRED: rules/common.smk. PROVIDES: paths and arguments as functions of wildca
 import json
 
 from medtransfer.config.names import LIST_NAMES, fold_list_path, published_fold
-from medtransfer.config.runs import pretraining_run
+from medtransfer.config.runs import (
+    Run,
+    candidate_runs,
+    pretraining_run,
+    weights_model,
+    with_pretraining,
+)
+from medtransfer.config.search import without_search
+from medtransfer.config.source import IMPORT_KEYS
 
 
 def code(script, *modules):
@@ -91,9 +99,13 @@ def weight_file(wildcards):
 
 
 def weight_file_input(wildcards):
-    """A file of weights as input, if it is there."""
+    """A user's file of weights as input, if it is there.
+
+    Files from the network are none: the import itself brings them, once and verified.
+    """
+    path = weight_file(wildcards).path
     product = f"resources/weights/{wildcards.read_source}/{wildcards.model}.json"
-    return if_placed(weight_file(wildcards).path, product)
+    return [] if path is None else if_placed(path, product)
 
 
 def run_weights(wildcards):
@@ -101,8 +113,8 @@ def run_weights(wildcards):
 
     Their content is watched through the small sidecar, which holds their checksum.
     """
-    source = parse_init(wildcards.init).source
-    return [] if source is None else [ancient(_weights(source, wildcards.model))]
+    path = _weights(wildcards)
+    return [] if path is None else [ancient(path)]
 
 
 def run_weights_sidecar(wildcards):
@@ -112,18 +124,52 @@ def run_weights_sidecar(wildcards):
     ]
 
 
-def _weights(source, model):
-    return f"resources/weights/{source}/{model}.safetensors"
-
-
 def weights_flag(wildcards):
     """`--weights <file>` for a run that starts from weights, else nothing."""
+    path = _weights(wildcards)
+    return "" if path is None else f"--weights {shlex.quote(path)}"
+
+
+def _weights(wildcards):
+    """The path of the weights that a run starts from: its network's, or those it names; or None."""
     source = parse_init(wildcards.init).source
-    return (
-        ""
-        if source is None
-        else f"--weights {shlex.quote(_weights(source, wildcards.model))}"
-    )
+    model = weights_model(wildcards.model, CONFIG.models)
+    return None if source is None else f"resources/weights/{source}/{model}.safetensors"
+
+
+def candidate_records(wildcards):
+    """The records of the runs among which a cell's learning rate is chosen."""
+    w = wildcards
+    # the repeats of a cell have the same candidates
+    run = Run(w.searched, w.dataset, w.model, w.init, w.subset, w.split, seed=0)
+    return [
+        run_file(candidate, "run.json") for candidate in candidate_runs(run, CONFIG)
+    ]
+
+
+def run_choice(wildcards):
+    """The choice of the learning rate that a run takes, as input; none without a search."""
+    if CONFIG.recipes[wildcards.recipe].search is None:
+        return []
+    w = wildcards
+    cell = f"{w.recipe}/{w.dataset}/{w.model}/{w.init}/{w.subset}/{w.split}"
+    return [f"results/searches/{cell}/choice.json"]
+
+
+def search_flags(wildcards):
+    """What a run takes from a search: the choice, or, as a candidate, leave to diverge."""
+    if wildcards.recipe in CANDIDATES:
+        return "--may-diverge"
+    return " ".join(f"--choice {shlex.quote(path)}" for path in run_choice(wildcards))
+
+
+def study_searches(wildcards):
+    """How the candidates did in every search that a study's runs or their pre-training need."""
+    runs = with_pretraining(study_runs(CONFIG.studies[wildcards.study]), CONFIG)
+    return [
+        f"results/searches/{cell}/candidates.parquet"
+        for cell in searched_cells(runs, CONFIG)
+    ]
 
 
 def run_file(run, name):
@@ -188,6 +234,7 @@ FIGURES = {
         "summary": "results/statistics/{study}/summary.parquet",
     },
     "gains": {"gains": "results/statistics/{study}/gains.parquet"},
+    "depth": {"gains": "results/statistics/{study}/gains.parquet"},
     "validation_curves": {"curves": dataset_tables("curves")},
     "external": {"summary": "results/statistics/{study}/summary.parquet"},
 }

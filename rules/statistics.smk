@@ -41,11 +41,13 @@ rule compare:
 rule report_tables:
     """The numbers for people.
 
-    Reads: means, gains, the audits of the data. Writes: a web page, a CSV table, a paragraph.
+    Reads: means, gains, how the candidates of searches did, the audits of the data.
+    Writes: a web page, a CSV table, a paragraph.
     """
     input:
         summary="results/statistics/{study}/summary.parquet",
         gains="results/statistics/{study}/gains.parquet",
+        searches=study_searches,
         audits=lambda wildcards: collect(
             "results/data/{dataset}/audit.json",
             dataset=study_datasets(wildcards.study),
@@ -85,5 +87,6 @@ rule report_tables:
         code=code("report_tables.py"),
     shell:
         "python {resources.scripts}/report_tables.py --study {params.study:q} --summary {input.summary:q}"
-        " --gains {input.gains:q} --audit {input.audits:q} --origins {params.origins:q}"
-        " --page {output.page:q} --csv {output.csv:q} --findings {output.findings:q} 2> {log:q}"
+        " --gains {input.gains:q} --search {input.searches:q} --audit {input.audits:q}"
+        " --origins {params.origins:q} --page {output.page:q} --csv {output.csv:q}"
+        " --findings {output.findings:q} 2> {log:q}"

@@ -7,6 +7,7 @@ REQUIRED: the configuration. PROVIDES: targets by name, which run nothing themse
 localrules:
     data,
     weights,
+    searches,
     train_all,
     evaluation,
     statistics,
@@ -26,6 +27,18 @@ rule weights:
     """All pre-trained weights, trained here or read from files."""
     input:
         [f"resources/weights/{source}/{model}.safetensors" for source, model in WEIGHTS],
+
+
+rule searches:
+    """All choices of a learning rate.
+
+    Asked for before `all`, a change of a search repeats training only where the choice has changed.
+    """
+    input:
+        [
+            f"results/searches/{cell}/choice.json"
+            for cell in searched_cells(RUNS, CONFIG)
+        ],
 
 
 rule train_all:

@@ -1,10 +1,39 @@
 """One job a run: recipe x data set x model x init x subset x split x seed.
 
 REQUIRED: the pixel store, a split, and the weights that the init starts from.
-PROVIDES: results/runs/<run>/{model.safetensors,predictions.parquet,history.parquet,run.json}.
+PROVIDES: results/runs/<run>/{model.safetensors,predictions.parquet,history.parquet,run.json};
+of recipes with a search results/searches/<run without seed>/{choice.json,candidates.parquet}.
 """
 
 RUN = "{recipe}/{dataset}/{model}/{init}/{subset}/{split}/seed{seed}"
+SEARCHED_CELL = "{searched}/{dataset}/{model}/{init}/{subset}/{split}"
+
+
+rule choose_rate:
+    """Choose the learning rate of the runs that differ by their seed only.
+
+    Reads: records of the candidates, which are runs of recipes of their own.
+    Writes: the rate alone, so that training follows nothing else; and how the candidates did.
+    """
+    input:
+        candidate_records,
+    output:
+        choice=f"results/searches/{SEARCHED_CELL}/choice.json",
+        candidates=f"results/searches/{SEARCHED_CELL}/candidates.parquet",
+    log:
+        f"logs/choose_rate/{SEARCHED_CELL}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cell=SEARCHED_CELL,
+        code=code("choose_rate.py"),
+    shell:
+        "python {resources.scripts}/choose_rate.py --cell {params.cell:q} --record {input:q}"
+        " --choice {output.choice:q} --candidates {output.candidates:q} 2> {log:q}"
 
 
 rule train:
@@ -20,6 +49,7 @@ rule train:
         split="results/data/{dataset}/splits/{split}.parquet",
         weights=run_weights,
         sidecar=run_weights_sidecar,
+        choice=run_choice,
     output:
         weights=f"results/runs/{RUN}/model.safetensors",
         predictions=f"results/runs/{RUN}/predictions.parquet",
@@ -42,17 +72,20 @@ rule train:
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:
         model=lambda wildcards: as_argument(CONFIG.models[wildcards.model]),
-        recipe=lambda wildcards: as_argument(CONFIG.recipes[wildcards.recipe]),
+        recipe=lambda wildcards: as_argument(
+            without_search(CONFIG.recipes[wildcards.recipe])
+        ),
         task=lambda wildcards: CONFIG.datasets[wildcards.dataset].task,
         outputs=lambda wildcards: list(CONFIG.datasets[wildcards.dataset].outputs),
         metric=lambda wildcards: CONFIG.datasets[wildcards.dataset].target_metric,
         weights=weights_flag,
+        search=search_flags,
         code=code("train.py"),
     shell:
         "python {resources.scripts}/train.py --images {input.images:q} --samples {input.samples:q}"
         " --split {input.split:q} --subset {wildcards.subset} --task {params.task}"
         " --outputs {params.outputs:q} --metric {params.metric} --model {params.model:q}"
-        " --recipe {params.recipe:q} --init {wildcards.init} {params.weights}"
+        " --recipe {params.recipe:q} --init {wildcards.init} {params.weights} {params.search}"
         " --seed {wildcards.seed} --device {resources.device}"
         " --jobs-per-gpu {resources.jobs_per_gpu} --threads {threads}"
         " --folder $(dirname {output.record:q}) 2> {log:q}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,25 +15,36 @@ from medtransfer.pages import counts, page, paragraph, table
 from medtransfer.statistics.findings import headline, verdict
 
 
+@dataclass(frozen=True)
+class StudyTables:
+    """The tables of a study that its page shows, of schema SUMMARY, GAINS and SEARCHES.
+
+    ``searches`` has no row when no learning rate was searched for.
+    """
+
+    summary: pd.DataFrame
+    gains: pd.DataFrame
+    searches: pd.DataFrame
+
+
 def summary_page(
     study: StudySettings,
     findings: str,
-    summary: pd.DataFrame,
-    gains: pd.DataFrame,
+    tables: StudyTables,
     audits: Mapping[str, Mapping[str, Any]],
     origins: Mapping[str, str],
 ) -> str:
-    """One self-contained HTML page: findings, metric per cell, gains, data.
+    """One self-contained HTML page: findings, metric per cell, gains, learning rates, data.
 
     Args:
         study: title, question and confidence.
         findings: the paragraph of findings.
-        summary, gains: tables of schema SUMMARY and GAINS.
+        tables: the study's numbers.
         audits: each data set's audit counts.
         origins: where each data set comes from.
     """
     percent = f"{study.confidence:.0%}"
-    inits = tuple(dict.fromkeys(summary["init"]))
+    inits = tuple(dict.fromkeys(tables.summary["init"]))
     sections = [
         paragraph(study.question) if study.question else "",
         paragraph(findings, "findings"),
@@ -41,7 +53,7 @@ def summary_page(
             f"Target metric: mean over the runs [{percent} t interval between runs].",
             ("data set", "network", "training data", "images", "part", "metric"),
             (*inits, "runs"),
-            _summary_rows(summary, inits),
+            _summary_rows(tables.summary, inits),
         ),
         "<h2>Gains</h2>",
         table(
@@ -49,8 +61,9 @@ def summary_page(
             "each data set. “Can't tell” is not “no difference”.",
             ("data set", "network", "training data", "comparison", "metric"),
             ("difference", "interval", "p (Holm)", "pairs", "verdict"),
-            _gain_rows(gains, study),
+            _gain_rows(tables.gains, study),
         ),
+        *_search_sections(tables.searches),
         "<h2>Data</h2>",
         table(
             "What was stored and what was rejected; the audit of each data set has its parts, "
@@ -104,6 +117,49 @@ def _gain_rows(gains: pd.DataFrame, study: StudySettings) -> Iterable[tuple[str,
             _interval(row, "+.3f"), _number(row["p_holm"], ".3g"),
             f"{row['pairs']} {row['paired_by']}s", verdict(row, study.confidence),
         )  # fmt: skip
+
+
+def _search_sections(searches: pd.DataFrame) -> Iterable[str]:
+    """The learning rates that searches chose, with what every candidate reached."""
+    if searches.empty:
+        return
+    rates = sorted(searches["learning_rate"].unique())
+    yield "<h2>Learning rates chosen on validation</h2>"
+    yield table(
+        "A run of each candidate, the same for every init; its best value on the validation part "
+        "decides, and of equal values the lower rate. “diverged”: no finite value.",
+        ("recipe", "data set", "network", "init", "training data", "split", "decided by", "remark"),
+        (*(f"rate {rate:g}" for rate in rates), "chosen"),
+        _search_rows(searches, rates),
+    )
+    at_edge, choices = (searches["edge"] != "no").sum(), searches["chosen"].sum()
+    if at_edge:
+        yield paragraph(
+            f"{at_edge} of {choices} choices are the lowest or highest candidate: a better rate may "
+            "lie beyond. Widen 'learning_rates' of the recipe's search there.",
+            "warning",
+        )
+
+
+def _search_rows(searches: pd.DataFrame, rates: list[float]) -> Iterable[tuple[str, ...]]:
+    """One row a cell with a column a candidate."""
+    remarks = {"lower": "the lowest candidate", "upper": "the highest candidate", "no": ""}
+    keys = ["recipe", "dataset", "model", "init", "subset", "split"]
+    for key, cell in searches.groupby(keys, sort=False):
+        values = dict(zip(cell["learning_rate"], cell["value"], strict=True))
+        chosen = cell[cell["chosen"]].iloc[0]
+        shown = (_candidate_value(values, rate) for rate in rates)
+        decided_by = str(chosen["metric" if chosen["monitor"] == "metric" else "monitor"])
+        yield (
+            *(str(name) for name in key), METRIC_LABELS.get(decided_by, decided_by),
+            remarks[chosen["edge"]], *shown, f"{chosen['learning_rate']:g}",
+        )  # fmt: skip
+
+
+def _candidate_value(values: Mapping[float, float], rate: float) -> str:
+    if rate not in values:
+        return "–"
+    return f"{values[rate]:.3f}" if np.isfinite(values[rate]) else "diverged"
 
 
 def _data_rows(

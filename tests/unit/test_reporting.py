@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from medtransfer.config.study import GridSettings, StudySettings
-from medtransfer.reporting import summary_csv, summary_page
+from medtransfer.reporting import StudyTables, summary_csv, summary_page
 
 NASTY = "<script>alert('x')</script> & \"co\""
 
@@ -76,6 +76,23 @@ def gains(**changes: object) -> pd.DataFrame:
     return pd.DataFrame([row | changes])
 
 
+def search(
+    values: tuple[float, ...] = (0.7, 0.8123), chosen: int = 1, **changes: object
+) -> pd.DataFrame:
+    rates = [10.0 ** (i - 3) for i in range(len(values))]
+    cell = {
+        "recipe": "r", "dataset": "chest", "model": "cbr", "init": "src", "subset": "full",
+        "split": "holdout", "seed": 0, "monitor": "metric", "metric": "auroc", "best_step": 3.0,
+    }  # fmt: skip
+    edges = {0: "lower", len(values) - 1: "upper"}
+    rows = [
+        {"learning_rate": rate, "value": value, "chosen": i == chosen,
+         "edge": edges.get(i, "no") if i == chosen else "no"}
+        for i, (rate, value) in enumerate(zip(rates, values, strict=True))
+    ]  # fmt: skip
+    return pd.DataFrame([cell | row | changes for row in rows])
+
+
 AUDIT = {
     "images": 1555, "patients": 444, "rejected": 3, "classes": {"healthy": 1000, "ill": 555},
     "sites": {"north": 900, "south": 655}, "rejected_reasons": {"decode: truncated": 3},
@@ -85,9 +102,10 @@ AUDIT = {
 def page(**changes: object) -> Page:
     arguments = {
         "study": study(), "findings": "Nothing was found.", "summary": summary(), "gains": gains(),
-        "audits": {"chest": AUDIT}, "origins": {"chest": "drawn here"},
+        "searches": pd.DataFrame(), "audits": {"chest": AUDIT}, "origins": {"chest": "drawn here"},
     } | changes  # fmt: skip
-    return Page(summary_page(**arguments))
+    tables = StudyTables(*(arguments.pop(name) for name in ("summary", "gains", "searches")))
+    return Page(summary_page(tables=tables, **arguments))
 
 
 def test_the_summary_has_a_row_a_cell_with_numbers_of_three_decimals():
@@ -126,6 +144,37 @@ def test_the_data_have_a_row_a_data_set_with_counts_by_class_site_and_reason():
         "sites": "north 900, south 655", "why rejected": "decode: truncated 3", "images": "1,555",
         "patients": "444", "rejected": "3",
     }  # fmt: skip
+
+
+def test_a_search_has_a_row_a_cell_with_what_every_candidate_reached_and_the_choice():
+    both = pd.concat([search((0.7, 0.8123, math.nan)), search((0.9, 0.6), 0, init="random")])
+    found = page(searches=both)
+    header, first, second = found.tables[2]
+    assert dict(zip(header, first, strict=True)) == {
+        "recipe": "r", "data set": "chest", "network": "cbr", "init": "src", "training data": "full",
+        "split": "holdout", "decided by": "AUROC", "remark": "", "rate 0.001": "0.700",
+        "rate 0.01": "0.812", "rate 0.1": "diverged", "chosen": "0.01",
+    }  # fmt: skip
+    assert second[3] == "random"
+    assert second[-5:] == ["the lowest candidate", "0.900", "0.600", "–", "0.001"]
+    assert "Learning rates chosen on validation" in found.headings["h2"]
+
+
+@pytest.mark.parametrize(("chosen", "warned"), [(0, True), (1, False), (2, True)])
+def test_a_choice_at_the_edge_of_the_candidates_asks_for_a_wider_search(chosen, warned):
+    paragraphs = page(searches=search((0.5, 0.6, 0.7), chosen)).headings["p"]
+    warnings = [text for text in paragraphs if "lowest or highest candidate" in text]
+    assert len(warnings) == warned
+    assert all("1 of 1 choices" in text and "'learning_rates'" in text for text in warnings)
+
+
+def test_a_search_by_loss_says_so():
+    header, row = page(searches=search(monitor="loss")).tables[2]
+    assert row[header.index("decided by")] == "loss"
+
+
+def test_a_study_without_a_search_has_no_section_of_it():
+    assert page().headings["h2"] == ["Metric of each cell", "Gains", "Data"]
 
 
 def test_many_classes_are_only_counted():
@@ -186,20 +235,26 @@ def test_a_study_without_a_question_has_no_empty_paragraph():
 def test_everything_that_a_user_writes_is_escaped():
     audit = AUDIT | {"classes": {NASTY: 1}, "sites": {NASTY: 2}, "rejected_reasons": {NASTY: 3}}
     text = summary_page(
-        study(title=NASTY, question=NASTY), NASTY, summary(dataset=NASTY, model=NASTY),
-        gains(dataset=NASTY, model=NASTY), {NASTY: audit}, {NASTY: NASTY},
+        study(title=NASTY, question=NASTY), NASTY,
+        StudyTables(
+            summary(dataset=NASTY, model=NASTY), gains(dataset=NASTY, model=NASTY), search(model=NASTY)
+        ),
+        {NASTY: audit}, {NASTY: NASTY},
     )  # fmt: skip
     assert "<script" not in text
     assert '& "co"' not in text
     found = Page(text)
     assert found.headings["h1"] == [NASTY]
-    assert found.headings["p"] == [NASTY, NASTY]
+    assert found.headings["p"][:2] == [NASTY, NASTY]
     assert found.tables[0][1][:2] == [NASTY, NASTY]
-    assert found.tables[2][1][:3] == [NASTY, NASTY, f"{NASTY} 1"]
+    assert found.tables[2][1][2] == NASTY
+    assert found.tables[3][1][:3] == [NASTY, NASTY, f"{NASTY} 1"]
 
 
 def test_the_page_needs_nothing_from_elsewhere():
-    text = summary_page(study(), "found", summary(), gains(), {"chest": AUDIT}, {})
+    text = summary_page(
+        study(), "found", StudyTables(summary(), gains(), search()), {"chest": AUDIT}, {}
+    )
     assert text.startswith("<!doctype html>")
     assert "charset='utf-8'" in text
     assert not {"script", "link", "img", "iframe"} & set(Page(text).tags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -58,6 +59,16 @@ MINI = {
     "recipes": {"tiny": {"steps": 4, "batch_size": 8, "validations": 2}},
     "sources": {"shapes": {"pretraining": {"dataset": "formulae", "recipe": "tiny"}}},
 }
+# a search of the learning rate of the mini study's runs; pre-training has a recipe without one
+SEARCH = {"learning_rates": [0.001, 0.01], "steps": 2, "seed": 5}
+
+
+def searched(settings: dict, **changes: object) -> dict:
+    """The mini study with a search, of which some keys are changed."""
+    settings = copy.deepcopy(settings)
+    settings["recipes"]["tuned"] = {**settings["recipes"]["tiny"], "search": {**SEARCH, **changes}}
+    settings["studies"]["mini"]["grids"][0]["recipe"] = "tuned"
+    return settings
 
 
 @dataclass(frozen=True)

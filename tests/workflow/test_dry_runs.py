@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import yaml
-from conftest import PROJECT, Workspace
+from conftest import PROJECT, Workspace, searched
 
 STUDIES = sorted((PROJECT / "config" / "studies").glob("*.yaml"))
 
@@ -71,8 +71,65 @@ def test_studies_share_runs(tmp_path, mini_settings):
     assert jobs["compare"] == 2
 
 
+def test_a_search_plans_a_run_of_each_candidate_and_a_choice_for_each_cell(tmp_path, mini_settings):
+    workspace = Workspace(tmp_path)
+    workspace.write_study(searched(mini_settings, learning_rates=[0.1, 0.01, 0.001]))
+    cells, rates, seeds = 3, 3, 2
+    jobs = workspace.planned()
+    assert jobs["train"] == cells * (rates + seeds) + 1
+    assert (jobs["choose_rate"], jobs["evaluate"], jobs["compare"]) == (cells, 1, 1)
+    assert workspace.planned("searches")["train"] == cells * rates + 1
+    cell = "tuned/chest/cbr/random/full/holdout"
+    one = workspace.planned(f"results/runs/{cell}/seed1/run.json")
+    assert (one["train"], one["choose_rate"]) == (rates + 1, 1)
+
+
+def test_studies_share_the_candidates_of_a_search(tmp_path, mini_settings):
+    settings = searched(mini_settings)
+    settings["studies"]["other"] = copy.deepcopy(settings["studies"]["mini"])
+    settings["studies"]["other"]["grids"][0]["seeds"] = [7]
+    workspace = Workspace(tmp_path)
+    workspace.write_study(settings)
+    jobs = workspace.planned()
+    assert (jobs["train"], jobs["choose_rate"]) == (3 * (2 + 2 + 1) + 1, 3)
+
+
+def test_pre_training_with_a_search_has_candidates_of_its_own(tmp_path, mini_settings):
+    settings = searched(mini_settings)
+    settings["sources"]["shapes"]["pretraining"]["recipe"] = "tuned"
+    workspace = Workspace(tmp_path)
+    workspace.write_study(settings)
+    jobs = workspace.planned()
+    assert (jobs["train"], jobs["choose_rate"]) == (3 * (2 + 2) + 2 + 1, 3 + 1)
+
+
+def test_a_twin_takes_the_weights_of_the_network_that_it_names(tmp_path, mini_settings):
+    settings = copy.deepcopy(mini_settings)
+    settings["models"]["stump"] = {**settings["models"]["cbr"], "first_units": 1, "weights_of": "cbr"}
+    settings["studies"]["mini"]["grids"][0]["models"] = ["stump"]
+    workspace = Workspace(tmp_path)
+    workspace.write_study(settings)
+    jobs = workspace.planned("--printshellcmds")
+    assert (jobs["train"], jobs["export_weights"]) == (3 * 2 + 1, 1)
+    output = workspace.snakemake("--dry-run", "--printshellcmds").stdout
+    assert output.count("--weights resources/weights/shapes/cbr.safetensors") == 2 * 2
+    assert "resources/weights/shapes/stump" not in output
+
+
+def test_a_twin_may_take_weights_from_a_file_of_a_network_without_runs(tmp_path, mini_settings):
+    settings = copy.deepcopy(mini_settings)
+    settings["models"]["stump"] = {**settings["models"]["cbr"], "first_units": 1, "weights_of": "cbr"}
+    file = {"path": "w.safetensors", "mean": [0.5], "std": [0.5]}
+    settings["sources"]["bought"] = {"files": {"cbr": file}}
+    settings["studies"]["mini"]["grids"][0] |= {"models": ["stump"], "inits": ["random", "bought"]}
+    workspace = Workspace(tmp_path)
+    workspace.write_study(settings)
+    jobs = workspace.planned()
+    assert (jobs["train"], jobs["import_weights"]) == (2 * 2, 1)
+
+
 @pytest.mark.parametrize(
-    "target", ["data", "weights", "train_all", "evaluation", "statistics", "figures"]
+    "target", ["data", "weights", "searches", "train_all", "evaluation", "statistics", "figures"]
 )
 def test_every_stage_is_a_target(target, tmp_path, mini_settings):
     workspace = Workspace(tmp_path)

@@ -60,7 +60,7 @@ def test_touching_any_file_repeats_nothing(finished):
 def test_a_branch_and_back_repeats_nothing(finished):
     project = finished.project
     git(project, "checkout", "--quiet", "-b", "other")
-    path = project / "src/medtransfer/training/run.py"
+    path = project / "src/medtransfer/training/prediction.py"
     path.write_text(path.read_text().replace("EVALUATION_BATCH = 256", "EVALUATION_BATCH = 128"))
     commit(project, "another batch size")
     on_the_branch = finished.planned()
@@ -71,7 +71,7 @@ def test_a_branch_and_back_repeats_nothing(finished):
 
 def test_a_comment_or_docstring_in_the_library_repeats_nothing(finished, edit):
     edit("src/medtransfer/training/run.py", "def train(", "# a remark\n\n\ndef train(")
-    edit("src/medtransfer/training/run.py", "Endless epochs", "Unending epochs")
+    edit("src/medtransfer/training/batches.py", "Endless epochs", "Unending epochs")
     edit("workflow/scripts/train.py", "# imported only now", "# loaded only now")
     assert finished.planned() == {}
 

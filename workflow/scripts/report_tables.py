@@ -10,7 +10,7 @@ from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.names import distinguish_recipes
-from medtransfer.reporting import summary_csv, summary_page
+from medtransfer.reporting import StudyTables, summary_csv, summary_page
 from medtransfer.statistics.findings import write_findings
 
 
@@ -20,6 +20,7 @@ def main() -> None:
     add_settings(parser, "--study", StudySettings)
     add("--summary", type=Path, required=True, help="table of means")
     add("--gains", type=Path, required=True, help="table of paired differences")
+    add("--search", type=Path, nargs="*", default=[], help="candidates of each search")
     add("--audit", type=Path, nargs="+", required=True, help="audit.json of each data set")
     add("--origins", type=json.loads, default={}, help="JSON text: data set to where it is from")
     add("--page", type=Path, required=True, help="HTML page to write")
@@ -28,11 +29,13 @@ def main() -> None:
     arguments = parser.parse_args()
     summary = distinguish_recipes(pd.read_parquet(arguments.summary))
     gains = distinguish_recipes(pd.read_parquet(arguments.gains))
+    searches = [pd.read_parquet(path) for path in arguments.search]
     audits = {path.parent.name: json.loads(path.read_text()) for path in arguments.audit}
     origins = arguments.origins
     findings = write_findings(gains, arguments.study)
     arguments.findings.write_text(findings + "\n")
-    arguments.page.write_text(summary_page(arguments.study, findings, summary, gains, audits, origins))
+    tables = StudyTables(summary, gains, pd.concat(searches) if searches else pd.DataFrame())
+    arguments.page.write_text(summary_page(arguments.study, findings, tables, audits, origins))
     summary_csv(summary).to_csv(arguments.csv, index=False)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from medtransfer.config.argument import add_settings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
+from medtransfer.config.search import with_choice
 from medtransfer.errors import shown_plainly
 from medtransfer.training.devices import leased_device
 
@@ -23,6 +24,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--metric", required=True, help="target metric, for the choice of the best weights")
     add_settings(parser, "--model", ModelSettings)
     add_settings(parser, "--recipe", RecipeSettings)
+    add("--choice", type=Path, help="choice.json of the recipe's search, whose rate the run takes")
+    add("--may-diverge", action="store_true", help="record a loss that isn't finite, don't fail")
     add("--init", default="random", help="random, <source> or <source>-stats")
     add("--weights", type=Path, help="the source's weights, with their sidecar beside them")
     add("--seed", type=int, default=0)
@@ -47,18 +50,21 @@ def run(arguments: argparse.Namespace, device: str) -> None:
 
     from medtransfer.models.weights import RANDOM_START, load_weights, write_state
     from medtransfer.tables import write_table
+    from medtransfer.training.divergence import train_candidate
     from medtransfer.training.job import HISTORY, PREDICTIONS, Store, train_run
-    from medtransfer.training.run import Specification
+    from medtransfer.training.specification import Specification
 
     torch.set_num_threads(arguments.threads)
     weights, sidecar = load_weights(arguments.weights) if arguments.weights else ({}, RANDOM_START)
-    result = train_run(
+    choice = json.loads(arguments.choice.read_text()) if arguments.choice else {}
+    train = train_candidate if arguments.may_diverge else train_run
+    result = train(
         Specification(
             task=arguments.task,
             outputs=tuple(arguments.outputs),
             metric=arguments.metric,
             model=arguments.model,
-            recipe=arguments.recipe,
+            recipe=with_choice(arguments.recipe, choice.get("learning_rate")),
             init=arguments.init,
             seed=arguments.seed,
             mean=sidecar.mean,

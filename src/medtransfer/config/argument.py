@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from medtransfer.config.typed import default_of, parse, plain, read_yaml
+from medtransfer.config.typed import default_of, parse, plain, read_settings
 from medtransfer.errors import ConfigError
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ def settings_argument(settings: type[T]) -> Callable[[str], T]:
             except json.JSONDecodeError as error:
                 raise ConfigError(f"command line: not valid JSON: {error}") from error
         try:
-            return parse(settings, read_yaml(Path(text)), text)
+            return read_settings(settings, Path(text))
         except OSError as error:
             raise ConfigError(f"{text}: can't be read: {error.strerror}") from error
 

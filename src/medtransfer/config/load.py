@@ -18,9 +18,11 @@ from medtransfer.config.names import (
     published_fold,
 )
 from medtransfer.config.recipe import RecipeSettings
+from medtransfer.config.runs import weights_model
+from medtransfer.config.search import candidate_recipes
 from medtransfer.config.source import SourceSettings
 from medtransfer.config.study import Config, GridSettings
-from medtransfer.config.typed import allowed_names, parse, read_yaml, suggestion
+from medtransfer.config.typed import allowed_names, parse, read_settings, suggestion
 from medtransfer.errors import ConfigError
 
 PARTS: dict[str, type] = {
@@ -43,7 +45,7 @@ def load_config(mapping: Mapping[str, Any], folders: Sequence[Path]) -> Config:
         ConfigError: naming the file and key, what was found and what is allowed.
     """
     library = _Library(parse(Config, mapping, "config"), folders)
-    problems = list(_references(library))
+    problems = [*_references(library), *_add_candidates(library)]
     if problems:
         raise ConfigError("\n".join(problems))
     return library.complete()
@@ -71,11 +73,15 @@ class _Library:
                     f"{where}: unknown name '{name}' in {kind}{suggestion(name, known)} "
                     f"(allowed: {allowed_names(known)}; or add config/{kind}/{name}.yaml)"
                 )
-            self.parts[kind][name] = parse(PARTS[kind], read_yaml(path), str(path))
+            self.parts[kind][name] = read_settings(PARTS[kind], path)
         return self.parts[kind][name]
 
     def complete(self) -> Config:
         return dataclasses.replace(self.config, **self.parts)  # type: ignore[arg-type]
+
+    def defines(self, kind: str, name: str) -> bool:
+        """Whether a user gave a part this name."""
+        return name in getattr(self.config, kind) or self._file(kind, name) is not None
 
     def _file(self, kind: str, name: str) -> Path | None:
         paths = (folder / kind / f"{name}.yaml" for folder in self.folders)
@@ -98,7 +104,7 @@ def _references(library: _Library) -> Iterator[str]:
 def _grid_references(library: _Library, grid: GridSettings, where: str) -> Iterator[str]:
     yield from _try(library.find, "recipes", grid.recipe, f"{where}.recipe")
     for model in grid.models:
-        yield from _try(library.find, "models", model, f"{where}.models")
+        yield from _try(_check_model, library, model, f"{where}.models")
     for dataset in grid.datasets:
         yield from _try(_check_dataset, library, dataset, grid.splits, f"{where}.datasets")
     for split in grid.splits:
@@ -109,11 +115,35 @@ def _grid_references(library: _Library, grid: GridSettings, where: str) -> Itera
         yield from _try(_check_init, library, init, grid.models, f"{where}.inits")
 
 
+def _add_candidates(library: _Library) -> Iterator[str]:
+    """Make the candidates of searches recipes of the library; problems of their names."""
+    for name, recipe in list(library.parts["recipes"].items()):
+        for candidate, settings in candidate_recipes(name, recipe).items():
+            if library.defines("recipes", candidate):
+                yield (
+                    f"config: recipe '{candidate}' has the name of a candidate in the search of "
+                    f"recipe '{name}'; allowed: any other name"
+                )
+            library.parts["recipes"][candidate] = settings
+
+
 def _try(check: Any, *arguments: Any, prefix: str = "") -> Iterator[str]:
     try:
         check(*arguments)
     except ConfigError as error:
         yield f"{prefix}{error}"
+
+
+def _check_model(library: _Library, name: str, where: str) -> None:
+    other = library.find("models", name, where).weights_of
+    if other is None:
+        return
+    place = f"models.{name}.weights_of"
+    if library.find("models", other, place).weights_of is not None:
+        raise ConfigError(
+            f"{place}: '{other}' takes the weights of another network itself; "
+            "allowed: a network with weights of its own"
+        )
 
 
 def _check_dataset(library: _Library, name: str, splits: Sequence[str], where: str) -> None:
@@ -136,7 +166,8 @@ def _check_init(library: _Library, name: str, models: Sequence[str], where: str)
         library.find("datasets", source.pretraining.dataset, f"sources.{init.source}.pretraining")
         library.find("recipes", source.pretraining.recipe, f"sources.{init.source}.pretraining")
         return
-    for model in models:
+    known = library.parts["models"]  # an unknown network has been reported by now
+    for model in (weights_model(name, known) for name in models if name in known):
         if model not in source.files:
             raise ConfigError(
                 f"{where}: source '{init.source}' has no weights of '{model}' "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,12 +13,17 @@ from medtransfer.errors import ConfigError
 Monitor = Literal["metric", "loss", "accuracy"]
 
 
+def _is_range(values: tuple[float, ...]) -> bool:
+    return len(values) == 2 and values[0] <= values[1]
+
+
 @dataclass(frozen=True)
 class AugmentationSettings:
     """Random changes of a training image, drawn independently for each image."""
 
     resized_crop: tuple[float, ...] = option(
-        "smallest and largest share of the area that is cut out and resized; empty: none",
+        "smallest and largest share of the area that is cut out and resized; empty: none; a share "
+        "above 1 counts as a draw that doesn't fit, which is drawn again",
         default=(),
         minimum=0.0,
     )
@@ -39,8 +45,15 @@ class AugmentationSettings:
     )
     brightness: float = option("largest relative change", default=0.0, minimum=0.0, maximum=1.0)
     contrast: float = option("largest relative change", default=0.0, minimum=0.0, maximum=1.0)
-    saturation: float = option("largest relative change", default=0.0, minimum=0.0, maximum=1.0)
-    hue: float = option("largest turn, as a share of a full one", default=0.0, minimum=0.0, maximum=0.5)
+    saturation: float = option(
+        "largest relative change; grey images have none", default=0.0, minimum=0.0, maximum=1.0
+    )
+    hue: float = option(
+        "largest turn, as a share of a full one; grey images have none",
+        default=0.0,
+        minimum=0.0,
+        maximum=0.5,
+    )
     jitter_probability: float = option(
         "that an image's brightness, contrast, saturation and hue change at all",
         default=1.0,
@@ -50,12 +63,15 @@ class AugmentationSettings:
     grey: float = option("probability of losing all colour", default=0.0, minimum=0.0, maximum=1.0)
 
     def __post_init__(self) -> None:
-        if self.resized_crop and (len(self.resized_crop) != 2 or self.resized_crop[0] == 0):
+        if self.resized_crop and (not _is_range(self.resized_crop) or self.resized_crop[0] == 0):
             raise ConfigError(
-                f"key 'resized_crop' is {list(self.resized_crop)}; allowed: two shares above 0, or none"
+                f"key 'resized_crop' is {list(self.resized_crop)}; allowed: two shares above 0, the "
+                "smaller first, or none"
             )
-        if len(self.crop_ratio) != 2:
-            raise ConfigError(f"key 'crop_ratio' is {list(self.crop_ratio)}; allowed: two ratios")
+        if not _is_range(self.crop_ratio):
+            raise ConfigError(
+                f"key 'crop_ratio' is {list(self.crop_ratio)}; allowed: two ratios, the smaller first"
+            )
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,9 @@ class HeadStageSettings:
     """A first stage in which only the head learns, on a frozen body."""
 
     learning_rate: float = option("peak learning rate", minimum=0.0)
-    epochs: float | None = option("budget in passes over the training images", default=None, minimum=0.0)
+    epochs: float | None = option(
+        "budget in passes over the training images", default=None, minimum=0.0
+    )
     steps: int | None = option("budget in optimiser steps (instead of epochs)", default=None, minimum=1)
     validations: int = option("times the validation set is scored", default=10, minimum=1)
     monitor: Monitor = option("what decides the best weights and the end", default="metric")
@@ -104,6 +122,10 @@ class SearchSettings:
             raise ConfigError(
                 f"key 'learning_rates' is {list(self.learning_rates)}; allowed: at least two, each once"
             )
+        if min(self.learning_rates) <= 0:
+            raise ConfigError(
+                f"key 'learning_rates' is {list(self.learning_rates)}; allowed: rates above 0"
+            )
         if self.epochs is not None and self.steps is not None:
             raise ConfigError("give the budget as either 'epochs' or 'steps', not both")
 
@@ -112,6 +134,10 @@ class SearchSettings:
 class RecipeSettings:
     """Optimiser, schedule, augmentation, batch and budget of a training run."""
 
+    base: str | None = option(
+        "name of the recipe file beside this one whose keys hold where this file gives none",
+        default=None,
+    )
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "lamb"] = option("optimiser", default="adamw")
     learning_rate: float = option("peak learning rate", default=1e-3, minimum=0.0)
     layer_decay: float = option(
@@ -132,9 +158,12 @@ class RecipeSettings:
     warmup: float = option(
         "share of the budget with a rising rate", default=0.05, minimum=0.0, maximum=1.0
     )
-    warmup_steps: int | None = option("steps with a rising rate (instead of warmup)", default=None)
+    warmup_steps: int | None = option(
+        "steps with a rising rate (instead of warmup)", default=None, minimum=0
+    )
     warmup_start: float | None = option(
-        "learning rate of the first step; default: the peak through the number of warm-up steps",
+        "learning rate of the first step, from which it rises to the peak at the first step after the "
+        "warm-up; default: the peak through the number of warm-up steps, and the peak at the last",
         default=None,
         minimum=0.0,
     )
@@ -148,12 +177,12 @@ class RecipeSettings:
         "schedules 'steps' and 'plateau': factor of each fall", default=0.1, minimum=0.0, maximum=1.0
     )
     plateau_patience: int = option(
-        "schedule 'plateau': validations without a better value that are waited for",
+        "schedule 'plateau': validations without a better value of 'monitor' that are waited for",
         default=3,
         minimum=0,
     )
     stop_below: float | None = option(
-        "end once the peak learning rate has fallen below", default=None, minimum=0.0
+        "end at the validation after which the learning rate is below this", default=None, minimum=0.0
     )
     gradient_clip: float | None = option("largest gradient norm", default=None, minimum=0.0)
     validations: int = option("times the validation set is scored in a run", default=10, minimum=1)
@@ -203,11 +232,20 @@ class RecipeSettings:
     )
 
     def __post_init__(self) -> None:
+        if self.base is not None:
+            raise ConfigError(f"key 'base' is '{self.base}'; allowed: only in files of config/recipes/")
         _one_budget(self.epochs, self.steps)
         if (self.schedule == "steps") != bool(self.decay_at):
-            raise ConfigError("schedule 'steps' needs the key 'decay_at', and no other schedule takes it")
+            raise ConfigError(
+                "schedule 'steps' needs the key 'decay_at', and no other schedule takes it"
+            )
         if any(share > 1 for share in self.decay_at):
             raise ConfigError(f"key 'decay_at' is {list(self.decay_at)}; allowed: shares up to 1")
+        if self.warmup_start is not None and self.warmup_start >= self.learning_rate:
+            raise ConfigError(
+                f"key 'warmup_start' is {self.warmup_start}; allowed: below the learning rate, "
+                f"{self.learning_rate}"
+            )
         if self.train == "head" and self.head_first is not None:
             raise ConfigError("key 'head_first' needs 'train: all'; a linear probe has one stage")
 
@@ -215,8 +253,22 @@ class RecipeSettings:
         """Optimiser steps of a run on ``images`` training images, at least one."""
         return budget_steps(self.epochs, self.steps, images, self.batch_size)
 
+    def total_warmup_steps(self, total: int) -> int:
+        """Steps with a rising rate in a run of ``total`` steps."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return math.ceil(round(self.warmup * total, 9))  # 0.07 * 100 is a little above 7
+
+    def input_side(self, side: int) -> int:
+        """Side of the images that the network sees, for stored images of this side."""
+        return self.crop or self.resize or side
+
     def for_data(self, images: int, side: int) -> RecipeSettings:
-        """The recipe with its cases applied, for so many training images of this stored side."""
+        """The recipe with its cases applied, for so many training images of this stored side.
+
+        Raises:
+            ConfigError: the crop is larger than the images.
+        """
         chosen: dict[str, object] = {}
         for case in self.cases:
             if _holds(case, images, side):
@@ -227,7 +279,11 @@ class RecipeSettings:
                 }
         if "steps" in chosen:
             chosen["epochs"] = None
-        return dataclasses.replace(self, cases=(), **chosen)  # type: ignore[arg-type]
+        recipe = dataclasses.replace(self, cases=(), **chosen)  # type: ignore[arg-type]
+        whole = recipe.resize or side
+        if recipe.crop is not None and recipe.crop > whole:
+            raise ConfigError(f"key 'crop' is {recipe.crop}; allowed: up to the images' side, {whole}")
+        return recipe
 
 
 def budget_steps(epochs: float | None, steps: int | None, images: int, batch_size: int) -> int:
@@ -238,9 +294,8 @@ def budget_steps(epochs: float | None, steps: int | None, images: int, batch_siz
 
 
 def _holds(case: CaseSettings, images: int, side: int) -> bool:
-    return (
-        case.images_from <= images < (case.images_below or images + 1)
-        and case.side_from <= side < (case.side_below or side + 1)
+    return case.images_from <= images < (case.images_below or images + 1) and case.side_from <= side < (
+        case.side_below or side + 1
     )
 
 

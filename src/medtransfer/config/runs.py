@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import parse_init
+from medtransfer.config.search import candidate_recipes
 from medtransfer.config.source import SourceSettings
 from medtransfer.config.study import Config, StudySettings
 
@@ -26,8 +28,12 @@ class Run:
     @property
     def path(self) -> str:
         """The run's identity as a relative path; the same path is the same run."""
-        names = (self.recipe, self.dataset, self.model, self.init, self.subset, self.split)
-        return "/".join((*names, f"seed{self.seed}"))
+        return f"{self.cell}/seed{self.seed}"
+
+    @property
+    def cell(self) -> str:
+        """What the run shares with its repeats, all but the seed, as a relative path."""
+        return "/".join((self.recipe, self.dataset, self.model, self.init, self.subset, self.split))
 
 
 def study_runs(study: StudySettings) -> list[Run]:
@@ -49,17 +55,47 @@ def pretraining_run(source: SourceSettings, model: str) -> Run | None:
     return Run(plan.recipe, plan.dataset, model, "random", "full", "holdout", plan.seed)
 
 
-def needed_weights(runs: Iterable[Run]) -> list[tuple[str, str]]:
+def weights_model(name: str, models: Mapping[str, ModelSettings]) -> str:
+    """The network whose pre-trained weights a network takes: its own unless it names another."""
+    return models[name].weights_of or name
+
+
+def needed_weights(runs: Iterable[Run], models: Mapping[str, ModelSettings]) -> list[tuple[str, str]]:
     """``(source, model)`` of all pre-trained weights that the runs start from."""
-    pairs = {(parse_init(run.init).source, run.model): None for run in runs}
+    pairs = {(parse_init(run.init).source, weights_model(run.model, models)): None for run in runs}
     return [(source, model) for source, model in pairs if source is not None]
 
 
-def all_runs(config: Config) -> list[Run]:
-    """The runs of all studies together with the pre-training runs that they need."""
-    runs = {run: None for study in config.studies.values() for run in study_runs(study)}
-    for source, model in needed_weights(runs):
+def with_pretraining(runs: Iterable[Run], config: Config) -> list[Run]:
+    """The runs, then the pre-training runs that they need."""
+    found = dict.fromkeys(runs)
+    for source, model in needed_weights(found, config.models):
         pretraining = pretraining_run(config.sources[source], model)
         if pretraining is not None:
-            runs[pretraining] = None
-    return list(runs)
+            found[pretraining] = None
+    return list(found)
+
+
+def candidate_runs(run: Run, config: Config) -> list[Run]:
+    """The runs among which the learning rate of a run is chosen; none without a search.
+
+    They depend on the run's cell only, so its repeats share the choice.
+    """
+    recipe = config.recipes[run.recipe]
+    if recipe.search is None:
+        return []
+    names = candidate_recipes(run.recipe, recipe)
+    return [replace(run, recipe=name, seed=recipe.search.seed) for name in names]
+
+
+def searched_cells(runs: Iterable[Run], config: Config) -> list[str]:
+    """The cells whose learning rate is chosen by a search, each once."""
+    return list(dict.fromkeys(run.cell for run in runs if config.recipes[run.recipe].search))
+
+
+def all_runs(config: Config) -> list[Run]:
+    """The runs of all studies, the pre-training runs that they need, and the candidates of searches."""
+    studied = (run for study in config.studies.values() for run in study_runs(study))
+    runs = with_pretraining(studied, config)
+    candidates = (candidate for run in runs for candidate in candidate_runs(run, config))
+    return list(dict.fromkeys([*runs, *candidates]))

@@ -54,6 +54,43 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
 
 
+def read_settings(settings: type[T], path: Path) -> T:
+    """Read ``settings`` from a YAML file, whose key ``base`` may name another file beside it.
+
+    What the file gives wins over its base, in nested blocks too; a base may have a base.
+
+    Raises:
+        ConfigError: with one line for each problem found.
+    """
+    content = read_yaml(path)
+    if "base" in (field.name for field in dataclasses.fields(settings)):  # type: ignore[arg-type]
+        content = _on_base(content, path, ())
+    return parse(settings, content, str(path))
+
+
+def _on_base(content: Any, path: Path, seen: tuple[Path, ...]) -> Any:
+    """The content of a file over that of its base; without the key ``base``."""
+    if not isinstance(content, Mapping) or not isinstance(content.get("base"), str):
+        return content
+    base = path.with_name(f"{content['base']}.yaml")
+    if not base.is_file() or base in (*seen, path):
+        raise ConfigError(
+            f"{path}: key 'base' is '{content['base']}'; "
+            "allowed: the name of another file beside it, that isn't based on this one"
+        )
+    below = _on_base(read_yaml(base), base, (*seen, path))
+    own = {key: value for key, value in content.items() if key != "base"}
+    return _merged(below, own) if isinstance(below, Mapping) else own
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+        merged[key] = _merged(below[key], value) if nested else value
+    return merged
+
+
 def parse(settings: type[T], value: Any, where: str) -> T:
     """Build ``settings`` from a mapping, checking every key, type and bound.
 

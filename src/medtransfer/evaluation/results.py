@@ -44,9 +44,11 @@ CURVES = Schema(
     columns={
         **RUN_COLUMNS,
         "metric": Column("text", "the data set's target metric"),
+        "stage": Column("text", "main; head in a first stage of the head alone"),
         "step": Column("integer", "optimiser steps so far"),
         "epoch": Column("number", "passes over the training images so far"),
-        "training_loss": Column("number", "mean since the previous row; empty at step 0"),
+        "learning_rate": Column("number", "of the latest step; empty before a stage's first"),
+        "training_loss": Column("number", "mean since the previous row; empty before a stage's first"),
         "validation_loss": Column("number", "negative log-likelihood on the validation part"),
         "validation_metric": Column("number", "value of the target metric"),
     },

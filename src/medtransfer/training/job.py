@@ -14,7 +14,8 @@ from medtransfer.data.splits import training_subset
 from medtransfer.models.weights import StateDict
 from medtransfer.provenance import processor, software_versions
 from medtransfer.tables import Column, Schema
-from medtransfer.training.run import Outcome, Part, Specification, train
+from medtransfer.training.run import train
+from medtransfer.training.specification import Outcome, Part, Specification
 
 PREDICTIONS = Schema(
     name="predictions",
@@ -34,9 +35,11 @@ HISTORY = Schema(
     name="history",
     row="one scoring of the validation part during a run",
     columns={
+        "stage": Column("text", "main; head in a first stage of the head alone"),
         "step": Column("integer", "optimiser steps so far"),
         "epoch": Column("number", "passes over the training images so far"),
-        "training_loss": Column("number", "mean since the previous row; empty at step 0"),
+        "learning_rate": Column("number", "of the latest step; empty before a stage's first"),
+        "training_loss": Column("number", "mean since the previous row; empty before a stage's first"),
         "validation_loss": Column("number", "negative log-likelihood on the validation part"),
         "validation_metric": Column("number", "the data set's target metric"),
     },
@@ -101,21 +104,20 @@ def train_run(
         outcome.weights,
         predictions_table(store.samples, rows, outcome, specification.outputs),
         history_table(outcome),
-        run_facts(specification, outcome, {name: len(r) for name, r in rows.items()}, device),
+        run_facts(outcome, {name: len(r) for name, r in rows.items()}, device),
     )
 
 
-def run_facts(
-    specification: Specification, outcome: Outcome, sizes: Mapping[str, int], device: str
-) -> dict[str, object]:
-    """The run's record: what was asked, what came out, with what it was computed."""
+def run_facts(outcome: Outcome, sizes: Mapping[str, int], device: str) -> dict[str, object]:
+    """The run's record: what was carried out, what came out, with what it was computed."""
     hardware = torch.cuda.get_device_name() if device == "cuda" else processor()
     return {
-        **plain(asdict(specification)),
+        **plain(asdict(outcome.specification)),
         "training_images": sizes["train"],
         "images": dict(sizes),
         "best_step": outcome.best_step,
         "best_validation_metric": outcome.best_value,
+        "best_monitored_value": outcome.best_monitored,
         **outcome.facts,
         "hardware": hardware,
         "threads": torch.get_num_threads(),

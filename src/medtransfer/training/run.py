@@ -3,75 +3,23 @@
 from __future__ import annotations
 
 import time
-import zlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
-from medtransfer.config.dataset import Metric, Task
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import parse_init
 from medtransfer.config.recipe import RecipeSettings
-from medtransfer.errors import TrainingError
-from medtransfer.evaluation.metrics import Predictions, evaluate
-from medtransfer.models.build import build_network
-from medtransfer.models.initialisation import initialise
+from medtransfer.errors import ConfigError
+from medtransfer.models.build import head_prefixes
+from medtransfer.models.start import starting_network as network_at_start
 from medtransfer.models.weights import StateDict
-from medtransfer.training.augmentation import augment
-from medtransfer.training.optimisation import build_optimizer, learning_rate_factor
-
-EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Specification:
-    """What decides a run's result, beside the images.
-
-    Attributes:
-        init: ``random``, ``<source>`` or ``<source>-stats``.
-        mean, std: input normalisation per channel, of images in [0, 1].
-    """
-
-    task: Task
-    outputs: tuple[str, ...]
-    metric: Metric
-    model: ModelSettings
-    recipe: RecipeSettings
-    init: str
-    seed: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Part:
-    """The images of one part: pixels uint8 or uint16, N x H x W x C; labels as in Predictions."""
-
-    pixels: torch.Tensor
-    labels: torch.Tensor
-
-
-@dataclass
-class Outcome:
-    """What a run leaves behind.
-
-    Attributes:
-        weights: of the validation step with the best target metric, the earliest of equals.
-        history: one entry a validation.
-        logits: of each evaluated part, float32, N x K.
-    """
-
-    weights: StateDict = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
-    logits: dict[str, np.ndarray] = field(default_factory=dict)
-    best_step: int = -1
-    best_value: float = float("-inf")
-    facts: dict[str, object] = field(default_factory=dict)
+from medtransfer.seeds import derived_seed
+from medtransfer.training.inputs import pixel_statistics
+from medtransfer.training.prediction import predict
+from medtransfer.training.specification import Outcome, Part, Specification
+from medtransfer.training.stages import fit
 
 
 def train(
@@ -86,15 +34,17 @@ def train(
         device: where to compute.
 
     Raises:
+        ConfigError: the recipe doesn't fit the images or the task.
         TrainingError: the loss is no longer finite.
     """
+    specification = resolved(specification, parts["train"])
     network = starting_network(specification, parts["train"], source)
     network = network.to(device).to(memory_format=torch.channels_last)
     parts = {name: _on_device(part, device) for name, part in parts.items()}
+    torch.manual_seed(derived_seed(specification.seed, "dropout"))
     started = time.perf_counter()
-    outcome = _fit(network, specification, parts)
+    outcome = fit(network, specification, parts)
     trained = time.perf_counter()
-    network.load_state_dict(outcome.weights)
     for name, part in parts.items():
         if name != "train":
             outcome.logits[name] = predict(network, part.pixels, specification)
@@ -106,179 +56,64 @@ def train(
     return outcome
 
 
+def resolved(specification: Specification, training: Part) -> Specification:
+    """The specification for these training images: the recipe's cases applied, the normalisation set.
+
+    Raises:
+        ConfigError: the recipe doesn't fit the images or the task.
+    """
+    images, side = training.pixels.shape[:2]
+    recipe = specification.recipe.for_data(images, side)
+    monitors = {recipe.monitor, recipe.head_first.monitor if recipe.head_first else recipe.monitor}
+    if specification.task == "multilabel" and "accuracy" in monitors:
+        raise ConfigError(
+            "key 'monitor' is 'accuracy', which a multilabel task doesn't have; allowed: metric, loss"
+        )
+    specification = replace(specification, recipe=recipe)
+    if recipe.normalisation == "training_images":
+        mean, std = pixel_statistics(training.pixels)
+        specification = replace(specification, mean=mean, std=std)
+    return specification
+
+
 def starting_network(specification: Specification, images: Part, source: StateDict) -> nn.Module:
-    """The network at step 0, a pure function of model, init, source weights and seed."""
-    _, _, size, channels = images.pixels.shape
-    network = build_network(
-        specification.model,
-        channels,
-        len(specification.outputs),
-        size,
-        derived_seed(specification.seed, "weights"),
+    """The network at step 0, a pure function of model, recipe, init, source weights and seed.
+
+    Args:
+        specification: resolved for ``images``.
+        images: the training images, whose channels and side count.
+        source: weights of the init's source.
+    """
+    _, _, side, channels = images.pixels.shape
+    recipe = specification.recipe
+    network = network_at_start(
+        with_dropout(specification.model, recipe),
+        parse_init(specification.init),
+        source,
+        channels=channels,
+        outputs=len(specification.outputs),
+        image_size=recipe.input_side(side),
+        seed=specification.seed,
     )
-    kind = parse_init(specification.init).kind
-    initialise(network, kind, source, derived_seed(specification.seed, "stats"))
+    if recipe.zero_head:
+        _zero_head(network)
     return network
 
 
-def derived_seed(seed: int, purpose: str) -> int:
-    """Independent seeds for weights, order, augmentation and dropout, so that pairs share them."""
-    sequence = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())])
-    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+def with_dropout(model: ModelSettings, recipe: RecipeSettings) -> ModelSettings:
+    """The network with the dropout and the stochastic depth of a recipe, in timm's words."""
+    rates = {"drop_rate": recipe.dropout, "drop_path_rate": recipe.drop_path}
+    asked = {name: rate for name, rate in rates.items() if rate}
+    return replace(model, arguments={**model.arguments, **asked}) if asked else model
+
+
+@torch.no_grad()
+def _zero_head(network: nn.Module) -> None:
+    heads = head_prefixes(network)
+    for name, parameter in network.named_parameters():
+        if name.startswith(heads):
+            parameter.zero_()
 
 
 def _on_device(part: Part, device: torch.device) -> Part:
     return Part(part.pixels.to(device), part.labels.to(device))
-
-
-def _fit(network: nn.Module, specification: Specification, parts: dict[str, Part]) -> Outcome:
-    """The optimisation; returns the outcome with weights and history."""
-    recipe, training = specification.recipe, parts["train"]
-    total = recipe.total_steps(len(training.pixels))
-    optimizer = build_optimizer(network, recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, total, recipe)
-    )
-    torch.manual_seed(derived_seed(specification.seed, "dropout"))
-    augmentation = torch.Generator().manual_seed(derived_seed(specification.seed, "augmentation"))
-    order = torch.Generator().manual_seed(derived_seed(specification.seed, "order"))
-    batches = _batches(len(training.pixels), recipe.batch_size, order)
-    stops = {round(total * (i + 1) / recipe.validations) for i in range(recipe.validations)}
-    outcome = Outcome()
-    validate(network, specification, parts["validation"], outcome, 0, float("nan"))
-    losses: list[torch.Tensor] = []
-    for step in range(1, total + 1):
-        rows = next(batches).to(training.pixels.device)
-        images = to_floats(training.pixels[rows])
-        images = augment(images, recipe.augmentation, augmentation)
-        network.train()
-        losses.append(_step(network, specification, images, training.labels[rows], optimizer))
-        schedule.step()
-        if step in stops:
-            loss = _mean_loss(losses, step)
-            losses.clear()
-            validate(network, specification, parts["validation"], outcome, step, loss)
-    per_epoch = max(1, len(training.pixels) / recipe.batch_size)
-    for entry in outcome.history:
-        entry["epoch"] = entry["step"] / per_epoch
-    return outcome
-
-
-def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Endless epochs of shuffled rows; an incomplete last batch is dropped unless alone."""
-    while True:
-        order = torch.randperm(count, generator=generator)
-        whole = [batch for batch in torch.split(order, size) if len(batch) == min(size, count)]
-        yield from whole
-
-
-def to_floats(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 or uint16, N x H x W x C, to float32 in [0, 1], N x C x H x W in channels-last memory."""
-    return pixels.permute(0, 3, 1, 2).float().div_(float(torch.iinfo(pixels.dtype).max))
-
-
-def _step(
-    network: nn.Module,
-    specification: Specification,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    optimizer: torch.optim.Optimizer,
-) -> torch.Tensor:
-    """One optimiser step; returns the loss without waiting for the device."""
-    logits = _logits(network, images, specification)
-    loss = loss_of(logits, labels, specification.task)
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    if specification.recipe.gradient_clip is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), specification.recipe.gradient_clip)
-    optimizer.step()
-    return loss.detach()
-
-
-def loss_of(logits: torch.Tensor, labels: torch.Tensor, task: Task) -> torch.Tensor:
-    """Cross-entropy; per output for binary and multilabel, where unknown (NaN) labels don't count."""
-    if task == "binary":
-        return functional.binary_cross_entropy_with_logits(logits[:, 0], labels.float())
-    if task == "multilabel":
-        known = ~labels.isnan()
-        losses = functional.binary_cross_entropy_with_logits(
-            logits, labels.nan_to_num().to(logits.dtype), reduction="none"
-        )
-        return (losses * known).sum() / known.sum().clamp(min=1)
-    return functional.cross_entropy(logits, labels)
-
-
-def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
-    mean = float(torch.stack(losses).mean())
-    if not np.isfinite(mean):
-        first = (
-            step
-            - len(losses)
-            + 1
-            + next(i for i, loss in enumerate(losses) if not bool(torch.isfinite(loss)))
-        )
-        raise TrainingError(
-            f"the training loss is not finite from step {first} on; a lower learning rate or a "
-            "gradient_clip in the recipe may help"
-        )
-    return mean
-
-
-def _logits(network: nn.Module, images: torch.Tensor, specification: Specification) -> torch.Tensor:
-    """Logits, float32, N x K, of images in [0, 1], N x C x H x W."""
-    with autocast(specification.recipe.precision, images.device):
-        logits: torch.Tensor = network(_normalised(images, specification))
-        return logits.float()
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The arithmetic of the forward pass: bfloat16 where the recipe says so, float32 elsewhere."""
-    low = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
-
-
-def _normalised(images: torch.Tensor, specification: Specification) -> torch.Tensor:
-    """Subtract the mean and divide by the std; grey images take the average over colour channels."""
-    mean, std = (torch.tensor(v, device=images.device) for v in (specification.mean, specification.std))
-    if images.shape[1] == 1:
-        mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
-    return (images - mean[:, None, None]) / std[:, None, None]
-
-
-def validate(
-    network: nn.Module,
-    specification: Specification,
-    part: Part,
-    outcome: Outcome,
-    step: int,
-    training_loss: float,
-) -> None:
-    """Score the validation part, add the entry to the history, keep the weights if they are best."""
-    logits = predict(network, part.pixels, specification)
-    labels = part.labels.cpu().numpy()
-    scores = evaluate(Predictions(specification.task, logits, labels))
-    value = scores[specification.metric]
-    outcome.history.append(
-        {
-            "step": step,
-            "epoch": 0.0,
-            "training_loss": training_loss,
-            "validation_loss": scores["negative_log_likelihood"],
-            "validation_metric": value,
-        }
-    )
-    first_defined = np.isnan(outcome.best_value) and not np.isnan(value)
-    if value > outcome.best_value or first_defined or outcome.best_step < 0:
-        outcome.best_step, outcome.best_value = step, value
-        outcome.weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
-
-
-@torch.no_grad()
-def predict(network: nn.Module, pixels: torch.Tensor, specification: Specification) -> np.ndarray:
-    """Logits in evaluation mode, float32, N x K, of stored pixels, N x H x W x C."""
-    network.eval()
-    batches = [
-        _logits(network, to_floats(batch), specification)
-        for batch in torch.split(pixels, EVALUATION_BATCH)
-    ]
-    return torch.cat(batches).cpu().numpy()

@@ -1,0 +1,32 @@
+"""A candidate of a search may diverge: that is an answer, and must not stop the study."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from medtransfer.config.typed import plain
+from medtransfer.errors import TrainingError
+from medtransfer.models.weights import StateDict
+from medtransfer.tables import Schema
+from medtransfer.training.job import HISTORY, PREDICTIONS, RunResult, Store, train_run
+from medtransfer.training.specification import Specification
+
+
+def train_candidate(
+    specification: Specification, store: Store, subset: str, source: StateDict, device: str
+) -> RunResult:
+    """As :func:`train_run`; a run whose loss is no longer finite leaves a record that says so."""
+    try:
+        return train_run(specification, store, subset, source, device)
+    except TrainingError as error:
+        facts = {**plain(asdict(specification)), "diverged": str(error)}
+        return RunResult({}, _empty(PREDICTIONS), _empty(HISTORY), facts)
+
+
+def _empty(schema: Schema) -> pd.DataFrame:
+    """A table without rows."""
+    kinds = {"text": "object", "integer": "int64", "number": "float64", "truth": "bool"}
+    columns = {name: pd.Series(dtype=kinds[c.kind]) for name, c in schema.columns.items()}
+    return pd.DataFrame(columns)
