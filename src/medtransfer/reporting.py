@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.config.study import StudySettings
-from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
 from medtransfer.pages import counts, page, paragraph, table
-from medtransfer.statistics.findings import headline, verdict
+from medtransfer.statistics.findings import depths, headline, verdict
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def summary_page(
         origins: where each data set comes from.
     """
     percent = f"{study.confidence:.0%}"
-    inits = tuple(dict.fromkeys(tables.summary["init"]))
+    summary = whole_starts(tables.summary)
+    inits = tuple(dict.fromkeys(summary["init"]))
     sections = [
         paragraph(study.question) if study.question else "",
         paragraph(findings, "findings"),
@@ -53,7 +54,7 @@ def summary_page(
             f"Target metric: mean over the runs [{percent} t interval between runs].",
             ("data set", "network", "training data", "images", "part", "metric"),
             (*inits, "runs"),
-            _summary_rows(tables.summary, inits),
+            _summary_rows(summary, inits),
         ),
         "<h2>Gains</h2>",
         table(
@@ -61,8 +62,9 @@ def summary_page(
             "each data set. “Can't tell” is not “no difference”.",
             ("data set", "network", "training data", "comparison", "metric"),
             ("difference", "interval", "p (Holm)", "pairs", "verdict"),
-            _gain_rows(tables.gains, study),
+            _gain_rows(headline(tables.gains), study),
         ),
+        *_depth_sections(tables.gains, study, percent),
         *_search_sections(tables.searches),
         "<h2>Data</h2>",
         table(
@@ -109,8 +111,24 @@ def _mean_with_interval(row: pd.Series) -> str:
     return _number(row["mean"], ".3f") + interval
 
 
+def _depth_sections(gains: pd.DataFrame, study: StudySettings, percent: str) -> Iterable[str]:
+    """The gain as a function of the transferred depth."""
+    partial = depths(gains)
+    if partial.empty:
+        return
+    yield "<h2>Transferred depth</h2>"
+    yield table(
+        "Starts in which only the first units keep the source's weights, against the same start without "
+        f"them: paired differences on the test set with {percent} intervals; p after Holm within each "
+        "data set, a family of their own.",
+        ("data set", "network", "training data", "comparison", "metric"),
+        ("difference", "interval", "p (Holm)", "pairs", "verdict"),
+        _gain_rows(partial, study),
+    )
+
+
 def _gain_rows(gains: pd.DataFrame, study: StudySettings) -> Iterable[tuple[str, ...]]:
-    for _, row in headline(gains).iterrows():
+    for _, row in gains.iterrows():
         yield (
             row["dataset"], row["model"], row["subset"], f"{row['init']} − {row['reference']}",
             METRIC_LABELS.get(row["metric"], row["metric"]), _number(row["mean"], "+.3f"),

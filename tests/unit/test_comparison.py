@@ -395,3 +395,22 @@ def test_the_findings_do_not_claim_one_number_of_pairs_where_it_differs():
     metrics += rows_of("src", [0.8, 0.81, 0.79], model="b")
     text = write_findings(compare(pd.DataFrame(metrics), study()), study())
     assert "Each rests on 3 seeds" not in text
+
+
+def test_the_findings_count_partial_transfers_apart():
+    metrics = rows_of("random", [0.5, 0.52, 0.51]) + rows_of("src-stats", [0.5, 0.51, 0.53])
+    alone = write_findings(compare(pd.DataFrame(metrics), study()), study())
+    metrics += rows_of("src-upto1-stats", [0.700, 0.711, 0.729])
+    text = write_findings(compare(pd.DataFrame(metrics), study()), study())
+    assert "test set: 1." in alone
+    assert "test set: 1." in text
+    assert "without them: 1. Gains: 1, losses: 0, not to be told from chance: 0" in text
+    assert "src-upto1-stats against src-stats +0.200" in text
+    assert "without them" not in alone
+
+
+def test_findings_of_partial_transfers_alone_are_written():
+    metrics = rows_of("random", [0.5, 0.52, 0.51]) + rows_of("src-upto1-random", [0.7, 0.71, 0.69])
+    text = write_findings(compare(pd.DataFrame(metrics), study()), study())
+    assert "without them: 1." in text
+    assert "nothing to compare" not in text

@@ -278,3 +278,18 @@ def test_the_csv_holds_the_target_metrics_unrounded():
 @pytest.mark.parametrize("p", [1e-12, 0.5, 1.0])
 def test_a_corrected_p_keeps_three_digits(p):
     assert float(page(gains=gains(p_holm=p)).tables[1][1][7]) == pytest.approx(p, rel=1e-3)
+
+
+def test_partial_transfers_have_a_table_of_their_own():
+    partial = gains(init="src-upto2-stats", reference="src-stats", mean=0.0311111)
+    cells = pd.concat([summary(), summary(init="src-upto2-stats")])
+    found = page(gains=pd.concat([gains(), partial]), summary=cells)
+    place = found.headings["h2"].index("Transferred depth")
+    rows = found.tables[place][1:]
+    assert [row[3] for row in rows] == ["src-upto2-stats − src-stats"]
+    assert "+0.031" in rows[0]
+    assert all("upto" not in cell for table in found.tables[:2] for row in table for cell in row)
+
+
+def test_a_study_without_partial_transfers_has_no_table_of_depths():
+    assert "Transferred depth" not in page().headings["h2"]
