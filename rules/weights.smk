@@ -1,14 +1,16 @@
-"""Pre-trained weights, from files or from a run of this pipeline.
+"""Pre-trained weights, from files, from the network or from a run of this pipeline.
 
-REQUIRED: a file of weights, or a finished pre-training run.
+REQUIRED: a file of weights or an address, or a finished pre-training run.
 PROVIDES: resources/weights/<source>/<model>.safetensors and its sidecar .json.
 """
 
 
 rule import_weights:
-    """Check a file of weights and store it as safetensors.
+    """Check weights against their network and store them as safetensors.
 
-    Reads: the file that the source's settings name. Writes: weights and sidecar.
+    Reads: the file that the source's settings name. Writes: weights and sidecar; and, below
+    resources/weights/files/, the file itself when it comes from the network.
+    Where it comes from is a resource: what is here isn't imported again for another address.
     """
     input:
         weight_file_input,
@@ -21,14 +23,18 @@ rule import_weights:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=10,
-    params:
+        mem_mb=16000,
+        runtime=240,
         file=lambda wildcards: as_argument(weight_file(wildcards)),
+    params:
+        file=lambda wildcards: as_argument(weight_file(wildcards), IMPORT_KEYS),
+        model=lambda wildcards: as_argument(
+            CONFIG.models[wildcards.model], {"architecture", "arguments"}
+        ),
         code=code("import_weights.py"),
     shell:
-        "python {resources.scripts}/import_weights.py --file {params.file:q}"
-        " --output {output.weights:q} 2> {log:q}"
+        "python {resources.scripts}/import_weights.py --file {resources.file:q}"
+        " --model {params.model:q} --output {output.weights:q} 2> {log:q}"
 
 
 rule export_weights:

@@ -23,8 +23,19 @@ from medtransfer.config.access import (
 from medtransfer.config.dataset import DatasetSettings, GeneratorSettings, SplitSettings
 from medtransfer.config.embedded import DEFAULT
 from medtransfer.config.model import ModelSettings
-from medtransfer.config.recipe import AugmentationSettings, RecipeSettings
-from medtransfer.config.source import PretrainingSettings, SourceSettings, WeightFileSettings
+from medtransfer.config.recipe import (
+    AugmentationSettings,
+    CaseSettings,
+    HeadStageSettings,
+    RecipeSettings,
+    SearchSettings,
+)
+from medtransfer.config.source import (
+    PretrainingSettings,
+    RenameSettings,
+    SourceSettings,
+    WeightFileSettings,
+)
 from medtransfer.config.study import Config, GridSettings, HardwareSettings, StudySettings
 from medtransfer.config.typed import default_of, describe, json_schema, plain
 from medtransfer.data.duplicates import DUPLICATES
@@ -57,8 +68,14 @@ SECTIONS: dict[str, tuple[type, ...]] = {
         CardSettings,
     ),
     "config/models/": (ModelSettings,),
-    "config/recipes/": (RecipeSettings, AugmentationSettings),
-    "config/sources/": (SourceSettings, PretrainingSettings, WeightFileSettings),
+    "config/recipes/": (
+        RecipeSettings,
+        AugmentationSettings,
+        HeadStageSettings,
+        CaseSettings,
+        SearchSettings,
+    ),
+    "config/sources/": (SourceSettings, PretrainingSettings, WeightFileSettings, RenameSettings),
 }
 TABLE_PATHS: tuple[tuple[Schema, str], ...] = (
     (SAMPLES, "results/data/<dataset>/samples.parquet"),

@@ -1,18 +1,26 @@
-"""Random changes of a batch, against torch's own flips and rotations and NumPy's arithmetic."""
+"""Random changes of a batch, against torch's own, torchvision's and NumPy's arithmetic."""
 
 from __future__ import annotations
+
+import colorsys
+import math
 
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import v2 as transforms
+from torchvision.transforms.v2 import functional as reference
 
 from medtransfer.config.recipe import AugmentationSettings
 from medtransfer.training import augmentation
 from medtransfer.training.augmentation import augment
+from medtransfer.training.colours import blended, greys, turned_hue
 
 EVERYTHING = AugmentationSettings(
     flip_horizontal=0.5, flip_vertical=0.5, rotate=20, scale=0.2, translate=0.1, brightness=0.3,
-    contrast=0.3,
+    contrast=0.3, resized_crop=(0.5, 1.0), shear=10, saturation=0.3, hue=0.2, jitter_probability=0.8,
+    grey=0.3,
 )  # fmt: skip
 
 
@@ -242,3 +250,281 @@ def test_shape_and_type_stay_and_the_input_is_not_changed(channels):
     assert result.dtype == torch.float32
     assert torch.equal(images, before)
     assert not torch.equal(result, before)
+
+
+# against torchvision
+
+
+def smooth(count: int = 3, side: int = 32, channels: int = 3) -> torch.Tensor:
+    """Pictures without fine detail, so that the way of interpolating hardly counts."""
+    return reference.gaussian_blur(batch(count, channels, side), [9, 9], [3.0, 3.0])
+
+
+@pytest.mark.parametrize("extreme", ["largest_draws", "smallest_draws"])
+@pytest.mark.parametrize(
+    ("settings", "parameters"),
+    [
+        ({"rotate": 20}, {"angle": -20}),
+        ({"shear": 15}, {"shear": [15, 0]}),
+        ({"translate": 0.125}, {"translate": [-4, -4]}),
+    ],
+    ids=["rotate", "shear", "translate"],
+)
+def test_a_change_of_place_is_that_of_torchvision(request, extreme, settings, parameters):
+    request.getfixturevalue(extreme)
+    sign = 1 if extreme == "largest_draws" else -1
+    usual = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
+    asked = {
+        key: [sign * v for v in value] if isinstance(value, list) else sign * value
+        for key, value in parameters.items()
+    }
+    images = batch(side=32)
+    expected = reference.affine(images, **(usual | asked), interpolation=InterpolationMode.BILINEAR)
+    found = augment(images, AugmentationSettings(**settings), seeded())
+    # torchvision blends the border with a mask of its own
+    torch.testing.assert_close(found[:, :, 8:-8, 8:-8], expected[:, :, 8:-8, 8:-8], rtol=0, atol=2e-4)
+    assert not torch.allclose(found, images, atol=0.1)
+
+
+@pytest.mark.usefixtures("largest_draws")
+def test_the_largest_scale_is_that_of_torchvision():
+    images = batch(side=32)
+    expected = reference.affine(
+        images, 0.0, [0, 0], 1.25, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
+    )
+    found = augment(images, AugmentationSettings(scale=0.25), seeded())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.usefixtures("largest_draws")
+def test_with_edges_what_comes_from_outside_is_the_nearest_pixel():
+    images = batch(side=8)
+    shifted = augment(images, AugmentationSettings(translate=0.25, fill="edge"), seeded())
+    expected = torch.nn.functional.pad(images[:, :, 2:, 2:], (0, 2, 0, 2), mode="replicate")
+    torch.testing.assert_close(shifted, expected, rtol=0, atol=1e-5)
+
+
+def test_edges_leave_no_black():
+    settings = {"rotate": 30, "translate": 0.2, "scale": 0.3, "shear": 10}
+    white = torch.ones(20, 1, 16, 16)
+    black = augment(white, AugmentationSettings(**settings), seeded())
+    edge = augment(white, AugmentationSettings(**settings, fill="edge"), seeded())
+    assert black.min() == 0
+    assert edge.min() > 0.999
+
+
+def cuts_of(settings: AugmentationSettings, side: int, crop: int, count: int = 400) -> torch.Tensor:
+    """Left, top, width and height in pixels of the cuts of a batch, count x 4."""
+    y, x = torch.meshgrid(torch.arange(float(side)), torch.arange(float(side)), indexing="ij")
+    places = torch.stack([x, y, torch.ones_like(x)])  # a picture that shows its own coordinates
+    found = augment(places.expand(count, 3, side, side), settings, seeded(), crop)
+    middle = crop // 2
+    width = (found[:, 0, middle, middle + 1] - found[:, 0, middle, middle]) * crop
+    height = (found[:, 1, middle + 1, middle] - found[:, 1, middle, middle]) * crop
+    left = found[:, 0, middle, middle] + 0.5 - (middle + 0.5) * width / crop
+    top = found[:, 1, middle, middle] + 0.5 - (middle + 0.5) * height / crop
+    return torch.stack([left, top, width, height], dim=1)
+
+
+def test_a_resized_crop_is_that_of_torchvision_at_the_same_place():
+    settings = AugmentationSettings(resized_crop=(0.3, 1.0))
+    cuts = cuts_of(settings, 32, 24, count=12).round().int().tolist()
+    images = smooth(12)
+    found = augment(images, settings, seeded(), 24)
+    for image, result, (left, top, width, height) in zip(images, found, cuts, strict=True):
+        expected = reference.resized_crop(image, top, left, height, width, [24, 24], antialias=False)
+        # ours sees the pixels beyond the cut
+        torch.testing.assert_close(result[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], rtol=0, atol=1e-4)
+
+
+def test_resized_crops_have_the_shares_and_shapes_of_torchvision():
+    side, settings = 64, AugmentationSettings(resized_crop=(0.2, 1.2), crop_ratio=(0.5, 2.0))
+    cuts = cuts_of(settings, side, 64, count=3000)
+    torch.testing.assert_close(cuts, cuts.round(), rtol=0, atol=0.05)
+    left, top, width, height = cuts.round().unbind(1)
+    assert left.min() == top.min() == 0
+    assert (left + width).max() == (top + height).max() == side
+    torch.manual_seed(0)
+    picture = torch.zeros(1, side, side)
+    cut = transforms.RandomResizedCrop(side, (0.2, 1.2), (0.5, 2.0))
+    theirs = [cut.make_params([picture]) for _ in range(3000)]
+    other = {key: torch.tensor([float(p[key]) for p in theirs]) for key in theirs[0]}
+    for mine, name in ((left, "left"), (top, "top"), (width, "width"), (height, "height")):
+        for share in (0.1, 0.25, 0.5, 0.75, 0.9):
+            difference = mine.quantile(share) - other[name].quantile(share)
+            assert abs(difference) <= 3, (name, share)
+    ratio = torch.log(width / height)
+    assert abs(ratio.mean()) < 0.05
+    assert (ratio.abs() <= math.log(2) + 0.05).all()
+
+
+def test_a_cut_that_never_fits_is_the_whole_picture():
+    settings = AugmentationSettings(resized_crop=(1.5, 2.0))
+    images = batch(side=8)
+    torch.testing.assert_close(augment(images, settings, seeded()), images, rtol=0, atol=1e-5)
+
+
+def test_every_place_of_a_random_crop_is_as_likely():
+    cuts = cuts_of(AugmentationSettings(), 12, 8, count=4000).round()
+    assert torch.equal(cuts[:, 2:], torch.full((4000, 2), 8.0))
+    for axis in (0, 1):
+        counts = torch.bincount(cuts[:, axis].int(), minlength=5)
+        assert len(counts) == 5
+        assert ((counts - 800).abs() < 130).all()  # five standard deviations
+    assert abs(torch.corrcoef(cuts[:, :2].T)[0, 1]) < 0.08
+
+
+def test_a_cut_shows_no_black_at_its_border():
+    white = torch.ones(30, 1, 16, 16)
+    for cut in ({"resized_crop": (0.3, 1.0), "flip_horizontal": 0.5}, {"flip_vertical": 0.5}):
+        found = augment(white, AugmentationSettings(**cut), seeded(), 12)
+        torch.testing.assert_close(found, torch.ones(30, 1, 12, 12))
+
+
+def test_a_cut_that_shrinks_much_is_antialiased():
+    images = batch(side=64)
+    expected = reference.resize(images, [16, 16], antialias=True)
+    settings = AugmentationSettings(resized_crop=(1.0, 1.0), crop_ratio=(1.0, 1.0))
+    torch.testing.assert_close(augment(images, settings, seeded(), 16), expected, rtol=0, atol=1e-5)
+
+
+def test_images_that_shrink_differently_are_each_antialiased_as_alone():
+    settings = AugmentationSettings(resized_crop=(0.02, 1.0))
+    images = smooth(40, side=64)
+    together = augment(images, settings, seeded(), 16)
+    cuts = cuts_of(settings, 64, 16, count=40)
+    assert cuts[:, 2].min() < 20
+    assert cuts[:, 2].max() > 45
+    for image, result, cut in zip(images, together, cuts.round().int().tolist(), strict=True):
+        left, top, width, height = cut
+        expected = reference.resized_crop(image, top, left, height, width, [16, 16], antialias=True)
+        assert (result - expected).abs().mean() < 0.01
+
+
+# colour
+
+
+def coloured() -> torch.Tensor:
+    """Random colours, in the first of two pictures also greys, primaries and mixtures of two."""
+    images = batch(count=2, side=8, seed=5)
+    corners = torch.tensor(list(np.ndindex(2, 2, 2)), dtype=torch.float32)  # 8 x 3
+    images[0, :, 0, :] = corners.T
+    images[0, :, 1, :] = torch.linspace(0, 1, 8)
+    return images
+
+
+@pytest.mark.parametrize("turn", [-0.5, -0.31, -0.1, 0.0, 0.07, 0.25, 0.5])
+def test_a_turn_of_the_hue_is_that_of_torchvision_and_of_the_standard_library(turn):
+    images = coloured()
+    found = turned_hue(images, torch.full((2,), turn))
+    torch.testing.assert_close(found, reference.adjust_hue(images, turn), rtol=0, atol=1e-5)
+    for y, x in ((0, 1), (3, 4), (7, 7)):
+        h, s, v = colorsys.rgb_to_hsv(*images[1, :, y, x].tolist())
+        expected = colorsys.hsv_to_rgb((h + turn) % 1, s, v)
+        assert found[1, :, y, x].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.4, 1.0, 1.6])
+def test_a_change_of_saturation_is_that_of_torchvision(factor):
+    images = coloured()
+    found = blended(greys(images), images, torch.full((2, 1, 1, 1), factor))
+    torch.testing.assert_close(found, reference.adjust_saturation(images, factor), rtol=0, atol=2e-4)
+
+
+def test_greys_are_those_of_torchvision():
+    images = coloured()
+    torch.testing.assert_close(greys(images), reference.rgb_to_grayscale(images), rtol=0, atol=2e-4)
+    assert torch.equal(greys(images[:, :1]), images[:, :1])
+
+
+@pytest.mark.parametrize("extreme", ["largest_draws", "smallest_draws"])
+@pytest.mark.parametrize("name", ["brightness", "saturation", "hue"])
+def test_the_furthest_change_of_colour_is_that_of_torchvision(request, extreme, name):
+    request.getfixturevalue(extreme)
+    sign = 1 if extreme == "largest_draws" else -1
+    images = coloured()
+    change = sign * 0.3 if name == "hue" else 1 + sign * 0.3
+    expected = getattr(reference, f"adjust_{name}")(images, change)
+    found = augment(images, AugmentationSettings(**{name: 0.3}), seeded())
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
+    assert not torch.allclose(found, images, atol=0.05)
+
+
+@pytest.mark.parametrize("extreme", ["largest_draws", "smallest_draws"])
+def test_the_furthest_contrast_of_a_grey_image_is_that_of_torchvision(request, extreme):
+    request.getfixturevalue(extreme)
+    images = batch(count=1, channels=1)
+    factor = 1.3 if extreme == "largest_draws" else 0.7
+    found = augment(images, AugmentationSettings(contrast=0.3), seeded())
+    torch.testing.assert_close(found, reference.adjust_contrast(images, factor), rtol=0, atol=1e-5)
+
+
+def test_a_certain_loss_of_colour_leaves_three_equal_channels():
+    images = batch()
+    found = augment(images, AugmentationSettings(grey=1.0), seeded())
+    torch.testing.assert_close(found, reference.rgb_to_grayscale(images, 3), rtol=0, atol=2e-4)
+
+
+def test_colour_is_lost_with_its_probability():
+    images = batch(count=1000, side=4)
+    found = augment(images, AugmentationSettings(grey=0.2), seeded())
+    lost = (found[:, 0] - found[:, 1]).abs().flatten(1).max(1).values < 1e-6
+    assert 135 < int(lost.sum()) < 265  # five standard deviations
+    assert torch.equal(found[~lost], images[~lost])
+
+
+@pytest.mark.parametrize("settings", [{"saturation": 0.5}, {"hue": 0.5}, {"grey": 1.0}], ids=str)
+def test_grey_images_have_no_colour_to_change(settings):
+    images = batch(channels=1)
+    assert torch.equal(augment(images, AugmentationSettings(**settings), seeded()), images)
+
+
+def test_an_image_is_jittered_as_a_whole_or_not_at_all():
+    images = batch(count=1000, side=4) * 0.5 + 0.2
+    settings = AugmentationSettings(
+        brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1, jitter_probability=0.3
+    )
+    changes = (augment(images, settings, seeded()) - images).abs().flatten(1).max(1).values
+    kept = changes < 1e-5
+    assert 625 < int(kept.sum()) < 775  # five standard deviations
+    assert changes[~kept].min() > 1e-4
+
+
+def test_hue_and_saturation_reach_their_bounds_and_not_further():
+    images = torch.tensor([0.8, 0.3, 0.3])[:, None, None].expand(500, 3, 2, 2)
+    turned = augment(images, AugmentationSettings(hue=0.1), seeded())[:, :, 0, 0]
+    hues = np.array([(colorsys.rgb_to_hsv(*colour)[0] + 0.5) % 1 - 0.5 for colour in turned.tolist()])
+    assert -0.1 - 1e-6 <= hues.min() < -0.09
+    assert 0.09 < hues.max() <= 0.1 + 1e-6
+    assert abs(hues.mean()) < 0.015
+    changed = augment(images, AugmentationSettings(saturation=0.2), seeded())[:, :, 0, 0]
+    spread = (changed[:, 0] - changed[:, 1]) / 0.5
+    assert 0.8 - 1e-5 <= spread.min() < 0.82
+    assert 1.18 < spread.max() <= 1.2 + 1e-5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"shear": 20}, {"resized_crop": (0.3, 0.8)}, {"saturation": 0.8}, {"hue": 0.4}],
+    ids=["shear", "resized_crop", "saturation", "hue"],
+)
+def test_each_image_of_a_batch_has_its_own_draw_of_the_other_changes(settings):
+    same = batch(count=1).repeat(5, 1, 1, 1)
+    result = augment(same, AugmentationSettings(**settings), seeded())
+    for first in range(5):
+        for second in range(first):
+            assert not torch.allclose(result[first], result[second], atol=1e-3)
+
+
+@pytest.mark.usefixtures("largest_draws")
+def test_a_picture_is_changed_as_a_whole_and_then_cut():
+    images = batch(count=60, side=16)
+    settings = AugmentationSettings(scale=0.5, translate=0.125, flip_horizontal=1.0)
+    whole = augment(images, settings, seeded())
+    found = augment(images, settings, seeded(), 9)
+    places = []
+    for image, result in zip(whole, found, strict=True):
+        cuts = {(x, y): image[:, y : y + 9, x : x + 9] for x in range(8) for y in range(8)}
+        places += [p for p, cut in cuts.items() if torch.allclose(cut, result, atol=1e-4)]
+    assert len(places) == 60
+    assert {x for x, _ in places} == {y for _, y in places} == set(range(8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import timm
@@ -11,16 +12,36 @@ from torch import nn
 from torch.nn import functional
 
 from medtransfer.config.model import ModelSettings
+from medtransfer.config.typed import read_settings
 from medtransfer.errors import ConfigError
 from medtransfer.models.build import build_network, head_prefixes
 from medtransfer.models.cbr import CBR
+from medtransfer.models.units import network_units
 
 # name: (channels, kernel, reported parameters), Raghu et al. 2019; all have 4 pools
 FAMILY = {
-    "LargeT": ((32, 64, 128, 256, 512), 7, 8_532_480),
-    "LargeW": ((64, 128, 256, 512), 7, 8_432_128),
-    "Small": ((32, 64, 128, 256), 7, 2_108_672),
-    "Tiny": ((32, 64, 128, 256), 5, 1_076_480),
+    "cbr_large_t": ((32, 64, 128, 256, 512), 7, 8_532_480),
+    "cbr_large_w": ((64, 128, 256, 512), 7, 8_432_128),
+    "cbr_small": ((32, 64, 128, 256), 7, 2_108_672),
+    "cbr_tiny": ((32, 64, 128, 256), 5, 1_076_480),
+}
+FILES = sorted((Path(__file__).parents[2] / "config" / "models").glob("*.yaml"))
+# parameters of the networks with 1,000 classes for colour images, as published (timm, torchvision, BiT)
+PUBLISHED = {
+    "resnet50": 25_557_032,
+    "inception_v3": 23_834_568,
+    "deit_ti": 5_717_416,
+    "deit_s": 22_050_664,
+    "deit_b": 86_567_656,
+    "swin_t": 28_288_354,
+    "swin_s": 49_606_258,
+    "mobilenetv2": 3_504_872,
+    "efficientnet_b0": 5_288_548,
+    "bit_r50x1": 25_549_352,
+    "bit_r101x1": 44_541_480,
+    "bit_r101x3": 387_934_888,
+    "bit_r152x4": 936_533_224,
+    "vit_s_dino": 22_050_664,
 }
 
 
@@ -28,10 +49,15 @@ def cbr(**arguments: object) -> ModelSettings:
     return ModelSettings("cbr", arguments)
 
 
-def family_member(channels: tuple[int, ...], kernel: int) -> CBR:
-    """A published network for colour images and five classes, without memory for its weights."""
+def from_file(name: str, outputs: int = 5, channels: int = 3, size: int = 224) -> nn.Module:
+    """A network of the configuration, without memory for its weights."""
+    path = next(path for path in FILES if path.stem == name)
     with torch.device("meta"):
-        return CBR(channels=channels, kernel_size=kernel, pools=4, in_chans=3, num_classes=5)
+        return build_network(read_settings(ModelSettings, path), channels, outputs, size, seed=0)
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
@@ -41,8 +67,9 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_convolutions_after_the_first_and_a_5_class_head_have_the_reported_parameters(name):
-    channels, kernel, reported = FAMILY[name]
-    network = family_member(channels, kernel)
+    channels, _, reported = FAMILY[name]
+    network = from_file(name)
+    assert tuple(layer.conv.out_channels for layer in network.layers) == channels
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     heads = [m for m in network.modules() if isinstance(m, nn.Linear)]
     assert len(convolutions) == len(channels)
@@ -54,11 +81,91 @@ def test_convolutions_after_the_first_and_a_5_class_head_have_the_reported_param
 @pytest.mark.parametrize("name", FAMILY)
 def test_all_parameters_are_convolutions_without_bias_two_per_norm_channel_and_the_head(name):
     channels, kernel, reported = FAMILY[name]
-    network = family_member(channels, kernel)
+    network = from_file(name)
+    assert tuple(layer.conv.out_channels for layer in network.layers) == channels
     first_convolution = 3 * channels[0] * kernel * kernel
     norms, head_bias = 2 * sum(channels), 5
-    total = sum(p.numel() for p in network.parameters())
-    assert total == reported + first_convolution + norms + head_bias
+    assert parameters(network) == reported + first_convolution + norms + head_bias
+
+
+def test_the_tiny_of_the_text_has_four_times_the_parameters_of_the_reported_one():
+    network = from_file("cbr_tiny_text")
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    counted = sum(m.weight.numel() for m in convolutions[1:]) + network.head.weight.numel()
+    assert counted == 25 * (64 * 128 + 128 * 256 + 256 * 512) + 5 * 512 == 4_303_360
+
+
+@pytest.mark.parametrize(
+    ("name", "pooled"),
+    [("cbr_large_t", 4), ("cbr_large_w", 4), ("cbr_small", 4), ("cbr_tiny", 4), ("cbr_tiny_text", 4)],
+)
+def test_the_first_four_layers_of_the_family_pool_and_a_fifth_does_not(name, pooled):
+    layers = from_file(name).layers
+    assert [hasattr(layer, "pool") for layer in layers] == [True] * pooled + [False] * (len(layers) - 4)
+    assert all((pool.kernel_size, pool.stride) == (3, 2) for pool in (x.pool for x in layers[:4]))
+    assert all(layer.conv.stride == (1, 1) and layer.conv.bias is None for layer in layers)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_network_of_the_configuration_builds_for_grey_and_colour(path):
+    settings = read_settings(ModelSettings, path)
+    for channels in (1, 3):
+        network = from_file(path.stem, outputs=7, channels=channels)
+        stem = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
+        assert stem.in_channels == channels
+        heads = [network.get_submodule(prefix[:-1]) for prefix in head_prefixes(network)]
+        assert heads[0].weight.shape[0] == 7
+    units = len(network_units(network))
+    assert settings.first_units is None or settings.first_units < units
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_networks_of_the_studies_have_the_published_parameters(name):
+    assert parameters(from_file(name, outputs=1000)) == PUBLISHED[name]
+
+
+def test_the_keras_resnet_has_a_bias_for_each_channel_of_each_convolution_besides():
+    convolutions = [m for m in from_file("resnet50").modules() if isinstance(m, nn.Conv2d)]
+    biases = sum(m.out_channels for m in convolutions)
+    assert parameters(from_file("resnet50_keras", outputs=1000)) == PUBLISHED["resnet50"] + biases
+
+
+def test_every_network_of_the_studies_is_counted():
+    counted = {*PUBLISHED, *FAMILY, "cbr_tiny_text", "resnet50_keras"}
+    assert {path.stem for path in FILES} - counted == {"cbr_micro", "vit_micro", "deit_s_5_blocks"}
+
+
+def test_deit_s_of_five_blocks_is_deit_s_until_it_is_cut():
+    path = next(path for path in FILES if path.stem == "deit_s_5_blocks")
+    settings = read_settings(ModelSettings, path)
+    assert (settings.first_units, settings.weights_of) == (6, "deit_s")
+    assert parameters(from_file("deit_s_5_blocks", outputs=1000)) == PUBLISHED["deit_s"]
+
+
+# sides after each layer, by hand: same keeps n; valid loses kernel - 1; a pool gives ceil(n / 2)
+@pytest.mark.parametrize(
+    ("padding", "kernel", "sides"),
+    [
+        ("same", 7, [113, 57, 29, 15]),
+        ("same", 5, [113, 57, 29, 15]),
+        ("valid", 7, [110, 52, 23, 9]),
+        ("valid", 5, [111, 54, 25, 11]),
+    ],
+)
+def test_padding_changes_the_sides_as_computed_by_hand(padding, kernel, sides):
+    settings = cbr(channels=[2, 3, 4, 5], kernel_size=kernel, padding=padding)
+    with torch.device("meta"):
+        layers = build_network(settings, 3, 5, 225, seed=0).layers
+        values, found = torch.empty(1, 3, 225, 225), []
+        for layer in layers:
+            values = layer(values)
+            found.append(values.shape[-1])
+    assert found == sides
+
+
+def test_an_unknown_padding_is_an_error():
+    with pytest.raises(ConfigError, match=r"architecture cbr: .*'full'"):
+        build_network(cbr(channels=[4], padding="full"), 3, 2, 32, seed=0)
 
 
 def test_each_pool_halves_the_side_and_layers_beyond_pools_keep_it():
@@ -134,6 +241,29 @@ def test_arguments_reach_the_architecture():
 def test_an_unknown_architecture_is_an_error_that_suggests_a_near_name():
     with pytest.raises(ConfigError, match=r"unknown architecture 'resnet5O'.*mean 'resnet50'\?"):
         build_network(ModelSettings("resnet5O"), 3, 2, 64, seed=0)
+
+
+@pytest.mark.parametrize("architecture", ["resnet50.nonsense", "vit_small_patch16_224.dini"])
+def test_an_unknown_tag_of_weights_is_an_error_that_names_it(architecture):
+    with pytest.raises(ConfigError, match=architecture):
+        build_network(ModelSettings(architecture), 3, 2, 64, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "size", "message"),
+    [
+        ("swin_tiny_patch4_window7_224", {"window_size": "wide"}, 64, "architecture swin_tiny"),
+        ("test_vit", {"embed_dim": 25, "num_heads": 2}, 32, "architecture test_vit: "),
+        ("cbr", {"channels": []}, 32, r"architecture cbr: channels \[\] .*allowed: from 1"),
+        ("cbr", {"channels": [4, 0]}, 32, r"channels \[4, 0\] .*allowed: from 1"),
+        ("cbr", {"channels": [4], "kernel_size": 0}, 32, "kernel_size 0; allowed: from 1"),
+        ("cbr", {"channels": "wide"}, 32, "architecture cbr: "),
+        ("resnet18", {"norm_layer": "nothing"}, 32, "architecture resnet18: .*nothing"),
+    ],
+)
+def test_bad_arguments_are_errors_that_name_the_architecture(architecture, arguments, size, message):
+    with pytest.raises(ConfigError, match=message):
+        build_network(ModelSettings(architecture, arguments), 3, 2, size, seed=0)
 
 
 @pytest.mark.parametrize("architecture", ["cbr", "test_vit", "test_efficientnet"])

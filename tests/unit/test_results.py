@@ -126,7 +126,8 @@ def test_joined_runs_have_each_runs_columns_before_its_own_rows():
 
 def test_joined_curves_have_their_declared_columns():
     history = pd.DataFrame(
-        {"step": [0, 5], "epoch": [0.0, 1.0], "training_loss": [np.nan, 0.7],
+        {"stage": "main", "step": [0, 5], "epoch": [0.0, 1.0], "learning_rate": [np.nan, 0.01],
+         "training_loss": [np.nan, 0.7],
          "validation_loss": [0.7, 0.6], "validation_metric": [0.5, 0.8], "metric": "auroc"}
     )  # fmt: skip
     joined = join_runs(runs(2), [history, history.iloc[1:]])

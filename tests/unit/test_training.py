@@ -13,11 +13,14 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
+from training_runs import CPU, MODEL, NAMES, SIDE, parts_of, problem, specification
 
 from medtransfer.config.model import ModelSettings
-from medtransfer.config.recipe import AugmentationSettings, RecipeSettings
+from medtransfer.config.recipe import AugmentationSettings
 from medtransfer.errors import DataError, TrainingError
 from medtransfer.models.build import build_network
+from medtransfer.seeds import derived_seed
+from medtransfer.training import inputs, prediction, stages
 from medtransfer.training import run as training
 from medtransfer.training.job import (
     HISTORY,
@@ -27,22 +30,9 @@ from medtransfer.training.job import (
     label_array,
     train_run,
 )
-from medtransfer.training.run import (
-    Outcome,
-    Part,
-    Specification,
-    derived_seed,
-    loss_of,
-    predict,
-    starting_network,
-    train,
-    validate,
-)
-
-CPU = torch.device("cpu")
-SIDE = 12
-NAMES = ("a", "b", "c")
-MODEL = ModelSettings("cbr", {"channels": [8, 16], "kernel_size": 3})
+from medtransfer.training.prediction import predict
+from medtransfer.training.run import starting_network, train
+from medtransfer.training.specification import Part, Specification
 
 
 @pytest.fixture(autouse=True)
@@ -51,54 +41,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def specification(task: str = "binary", **changes: object) -> Specification:
-    """A short run; ``changes`` are of the recipe, except for init, seed, model, mean and std."""
-    names = ("init", "seed", "model", "mean", "std", "metric")
-    own = {name: changes.pop(name) for name in names if name in changes}
-    settings = {"steps": 6, "batch_size": 8, "validations": 3, "warmup": 0.0} | changes
-    metrics = {"binary": "auroc", "multiclass": "balanced_accuracy", "multilabel": "auroc",
-               "ordinal": "quadratic_kappa"}  # fmt: skip
-    return Specification(
-        **{
-            "task": task,
-            "outputs": ("positive",) if task == "binary" else NAMES,
-            "metric": metrics[task],
-            "model": MODEL,
-            "recipe": RecipeSettings(**settings),
-            "init": "random",
-            "seed": 0,
-            "mean": (0.5, 0.5, 0.5),
-            "std": (0.5, 0.5, 0.5),
-        }
-        | own
-    )
-
-
-def problem(task: str, count: int = 48, channels: int = 1, seed: int = 0) -> Part:
-    """Noise with a bright square: its place is the class, several places are several labels."""
-    generator = np.random.default_rng(seed)
-    pixels = generator.integers(0, 60, (count, SIDE, SIDE, channels))
-    if task == "multilabel":
-        labels = generator.integers(0, 2, (count, 3)).astype(np.float64)
-        present = labels.copy()
-        labels[generator.random((count, 3)) < 0.2] = np.nan
-    else:
-        classes = 2 if task == "binary" else 3
-        labels = generator.permutation(np.arange(count) % classes)
-        present = np.eye(3)[labels]
-        present[:, 0] *= task != "binary"
-    for k in range(3):
-        # a vertical bar, a horizontal bar, a block: pooling keeps the kind, not the place
-        area = (slice(1, 11), slice(1, 3)), (slice(8, 10), slice(4, 12)), (slice(1, 5), slice(6, 10))
-        pixels[:, area[k][0], area[k][1]] += (150 * present[:, k]).astype(int)[:, None, None, None]
-    return Part(torch.from_numpy(pixels.astype(np.uint8)), torch.from_numpy(labels))
-
-
-def parts_of(task: str, **arguments: int) -> dict[str, Part]:
-    names = ("train", "validation", "test")
-    return {name: problem(task, seed=i, **arguments) for i, name in enumerate(names)}
 
 
 def one_vs_rest_auroc(task: str, labels: np.ndarray, logits: np.ndarray) -> float:
@@ -156,8 +98,7 @@ def test_one_seed_gives_the_same_bits_twice_and_another_seed_others():
     for name in ("validation", "test"):
         assert np.array_equal(first.logits[name], again.logits[name])
         assert not np.allclose(first.logits[name], other.logits[name], atol=1e-4)
-    pairs = zip(first.history, again.history, strict=True)
-    assert all(np.array_equal(list(a.values()), list(b.values()), equal_nan=True) for a, b in pairs)
+    pd.testing.assert_frame_equal(pd.DataFrame(first.history), pd.DataFrame(again.history))
 
 
 def test_a_seed_decides_the_dropout():
@@ -178,14 +119,14 @@ def test_a_seed_decides_the_dropout():
 def recorded_batches(monkeypatch, plan: Specification, source: dict) -> list[torch.Tensor]:
     """Images before and after augmentation of all steps of a run."""
     seen: list[torch.Tensor] = []
-    augment = training.augment
+    augment = inputs.augment
 
-    def recording(images, settings, generator):
-        result = augment(images, settings, generator)
+    def recording(images, settings, generator, crop):
+        result = augment(images, settings, generator, crop)
         seen.extend([images.clone(), result.clone()])
         return result
 
-    monkeypatch.setattr(training, "augment", recording)
+    monkeypatch.setattr(inputs, "augment", recording)
     train(plan, parts_of("binary", channels=3), source, CPU)
     monkeypatch.undo()
     return seen
@@ -211,13 +152,13 @@ def test_a_seed_decides_the_augmentation_apart_from_the_order(monkeypatch):
     same = Part(torch.full((16, SIDE, SIDE, 1), 100, dtype=torch.uint8), torch.arange(16) % 2)
     parts = {"train": same, "validation": problem("binary")}
     results: list[torch.Tensor] = []
-    augment = training.augment
+    augment = inputs.augment
 
     def recording(*arguments):
         results.append(augment(*arguments))
         return results[-1]
 
-    monkeypatch.setattr(training, "augment", recording)
+    monkeypatch.setattr(inputs, "augment", recording)
     plan = specification("binary", steps=1, validations=1, augmentation=AUGMENTED)
     for seed in (0, 0, 1):
         train(replace(plan, seed=seed), parts, {}, CPU)
@@ -259,13 +200,14 @@ def test_the_weights_kept_are_those_of_the_best_validation(task, monkeypatch):
     seen: list[np.ndarray] = []
     plan = specification(task, steps=20, validations=10, learning_rate=0.02)
     parts = parts_of(task, count=30)
-    original = training.predict
+    original = prediction.predict
 
     def recording(network, pixels, wanted):
         logits = original(network, pixels, wanted)
         seen.append(logits)
         return logits
 
+    monkeypatch.setattr(stages, "predict", recording)
     monkeypatch.setattr(training, "predict", recording)
     outcome = train(plan, parts, {}, CPU)
     values = [entry["validation_metric"] for entry in outcome.history]
@@ -278,43 +220,6 @@ def test_the_weights_kept_are_those_of_the_best_validation(task, monkeypatch):
     network.load_state_dict(outcome.weights)
     again = original(network.to(memory_format=torch.channels_last), parts["validation"].pixels, plan)
     np.testing.assert_allclose(again, seen[best], rtol=0, atol=1e-5)
-
-
-class Answers(torch.nn.Module):
-    """A network that answers each call with the next of some logits."""
-
-    def __init__(self, answers: list[list[float]]) -> None:
-        super().__init__()
-        self.answers = [torch.tensor(answer) for answer in answers]
-        self.register_buffer("call", torch.tensor(0))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.call += 1
-        return self.answers[int(self.call) - 1].reshape(len(images), -1)
-
-
-def kept_calls(plan: Specification, labels: list[int], answers: list[list[float]]) -> list[int]:
-    """After each validation, the number of the validation whose weights are kept."""
-    part = Part(torch.zeros(len(labels), 4, 4, 1, dtype=torch.uint8), torch.tensor(labels))
-    network, outcome, kept = Answers(answers), Outcome(), []
-    for step in range(len(answers)):
-        validate(network, plan, part, outcome, step, 0.0)
-        kept.append(int(outcome.weights["call"]))
-        assert outcome.best_step == kept[-1] - 1
-    return kept
-
-
-def test_of_equal_validations_the_earliest_is_kept_and_a_better_one_replaces_it():
-    half, full = [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]
-    plan = specification("binary")
-    assert kept_calls(plan, [0, 0, 1, 1], [half, half, full, half, full]) == [1, 1, 3, 3, 3]
-
-
-def test_an_undefined_validation_metric_is_replaced_by_a_defined_one():
-    # all of one class: kappa is undefined while all decisions are that class, 0 afterwards
-    same = [9.0, 0, 0, 9, 0, 0, 9, 0, 0]
-    mixed = [9.0, 0, 0, 0, 9, 0, 9, 0, 0]
-    assert kept_calls(specification("ordinal"), [0, 0, 0], [same, mixed, same]) == [1, 2, 2]
 
 
 def test_the_history_starts_at_step_0_and_spreads_the_validations_to_the_last_step():
@@ -343,14 +248,14 @@ def test_validation_loss_and_metric_are_those_of_scikit_learn():
 
 def test_the_training_loss_is_the_mean_since_the_row_before(monkeypatch):
     losses: list[float] = []
-    original = training.loss_of
+    original = stages.loss_of
 
     def recording(*arguments):
         loss = original(*arguments)
         losses.append(loss.item())
         return loss
 
-    monkeypatch.setattr(training, "loss_of", recording)
+    monkeypatch.setattr(stages, "loss_of", recording)
     history = train(specification(steps=6, validations=2), parts_of("binary"), {}, CPU).history
     assert len(losses) == 6
     assert history[1]["training_loss"] == pytest.approx(np.mean(losses[:3]))
@@ -358,13 +263,13 @@ def test_the_training_loss_is_the_mean_since_the_row_before(monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_its_first_step(monkeypatch):
-    original, calls = training.loss_of, []
+    original, calls = stages.loss_of, []
 
     def failing(*arguments):
         calls.append(1)
         return original(*arguments) * (math.nan if len(calls) >= 4 else 1.0)
 
-    monkeypatch.setattr(training, "loss_of", failing)
+    monkeypatch.setattr(stages, "loss_of", failing)
     plan = specification(steps=6, validations=2)
     with pytest.raises(TrainingError, match=r"not finite from step 4 on.*gradient_clip"):
         train(plan, parts_of("binary"), {}, CPU)
@@ -375,90 +280,6 @@ def test_an_absurd_learning_rate_ends_the_run():
     plan = specification(steps=30, learning_rate=1e30, optimizer="sgd", validations=30)
     with pytest.raises(TrainingError, match=r"not finite from step \d+ on"):
         train(plan, parts_of("binary"), {}, CPU)
-
-
-def step_sizes(**changes: object) -> float:
-    """How far the head moves in one step of plain gradient descent."""
-    plan = specification(
-        steps=1, validations=1, optimizer="sgd", momentum=0.0, weight_decay=0.0, learning_rate=1.0,
-        schedule="constant", **changes,
-    )  # fmt: skip
-    parts = parts_of("binary")
-    before = starting_network(plan, parts["train"], {})
-    start = torch.cat([p.detach().flatten() for p in before.parameters()])
-    moved: dict[str, torch.Tensor] = {}
-    original = training.validate
-
-    def recording(network, *arguments):
-        moved["end"] = torch.cat([p.detach().flatten() for p in network.parameters()])
-        return original(network, *arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "validate", recording)
-        train(plan, parts, {}, CPU)
-    return float((moved["end"] - start).norm())
-
-
-def test_every_step_has_the_rate_of_the_schedule(monkeypatch):
-    rates: list[float] = []
-    original = training.build_optimizer
-
-    def watched(*arguments):
-        optimizer = original(*arguments)
-        optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[1]["lr"]))
-        return optimizer
-
-    monkeypatch.setattr(training, "build_optimizer", watched)
-    plan = specification(steps=6, learning_rate=0.01, warmup=1 / 3)
-    train(plan, parts_of("binary"), {}, CPU)
-    cosine = [0.01 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
-    assert rates == pytest.approx([0.005, 0.01, *cosine])
-
-
-def test_the_gradient_clip_bounds_the_step():
-    assert step_sizes() > 0.02
-    assert step_sizes(gradient_clip=0.01) == pytest.approx(0.01, rel=1e-3)
-
-
-def test_binary_loss_is_the_mean_cross_entropy_by_hand():
-    logits, labels = torch.tensor([[0.3], [-1.2], [2.0]]), torch.tensor([1, 0, 0])
-    p = [1 / (1 + math.exp(-v)) for v in (0.3, -1.2, 2.0)]
-    expected = -(math.log(p[0]) + math.log(1 - p[1]) + math.log(1 - p[2])) / 3
-    assert loss_of(logits, labels, "binary").item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("task", ["multiclass", "ordinal"])
-def test_multiclass_loss_is_the_mean_log_loss_of_scikit_learn(task):
-    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
-    labels = torch.tensor([0, 1, 2, 2, 1, 0])
-    expected = log_loss(labels.numpy(), logits.double().softmax(1).numpy(), labels=[0, 1, 2])
-    assert loss_of(logits, labels, task).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_multilabel_loss_is_the_mean_over_known_labels_by_hand():
-    logits = torch.tensor([[0.5, -0.5], [1.5, 3.0]])
-    labels = torch.tensor([[1.0, math.nan], [0.0, 1.0]], dtype=torch.float64)
-    sigmoid = [1 / (1 + math.exp(-v)) for v in (0.5, 1.5, 3.0)]
-    expected = -(math.log(sigmoid[0]) + math.log(1 - sigmoid[1]) + math.log(sigmoid[2])) / 3
-    assert loss_of(logits, labels, "multilabel").item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_an_unknown_label_gives_its_output_no_gradient():
-    logits = torch.zeros(2, 2, requires_grad=True)
-    labels = torch.tensor([[1.0, math.nan], [0.0, 1.0]])
-    loss_of(logits, labels, "multilabel").backward()
-    assert logits.grad is not None
-    assert logits.grad[0, 1] == 0
-    assert (logits.grad[[0, 1, 1], [0, 0, 1]] != 0).all()
-
-
-def test_a_batch_without_any_known_label_has_loss_0_and_no_gradient():
-    logits = torch.ones(2, 3, requires_grad=True)
-    loss = loss_of(logits, torch.full((2, 3), math.nan), "multilabel")
-    loss.backward()
-    assert loss.item() == 0
-    assert logits.grad is not None
-    assert not logits.grad.any()
 
 
 def test_derived_seeds_differ_by_seed_and_by_purpose_and_are_stable():
@@ -472,65 +293,12 @@ def test_derived_seeds_differ_by_seed_and_by_purpose_and_are_stable():
     assert correlations.abs().max() < 0.6
 
 
-def epochs_of(count: int, size: int, batches: int) -> list[list[int]]:
-    stream = training._batches(count, size, torch.Generator().manual_seed(0))
-    return [next(stream).tolist() for _ in range(batches)]
-
-
-def test_an_epoch_takes_no_image_twice_and_drops_the_incomplete_last_batch():
-    drawn = epochs_of(10, 4, 6)
-    assert [len(batch) for batch in drawn] == [4] * 6
-    for epoch in range(3):
-        taken = drawn[2 * epoch] + drawn[2 * epoch + 1]
-        assert len(set(taken)) == 8
-        assert set(taken) <= set(range(10))
-    assert drawn[0] != drawn[2]
-
-
-def test_the_images_left_out_change_from_epoch_to_epoch():
-    drawn = epochs_of(10, 4, 40)
-    assert {row for batch in drawn for row in batch} == set(range(10))
-
-
-def test_a_batch_that_divides_the_images_leaves_none_out():
-    drawn = epochs_of(8, 4, 4)
-    assert sorted(drawn[0] + drawn[1]) == list(range(8))
-    assert sorted(drawn[2] + drawn[3]) == list(range(8))
-
-
-def test_fewer_images_than_a_batch_are_one_batch():
-    drawn = epochs_of(3, 8, 5)
-    assert [sorted(batch) for batch in drawn] == [[0, 1, 2]] * 5
-    assert len({tuple(batch) for batch in drawn}) > 1
-
-
-class Watching(torch.nn.Module):
-    """Answers with the mean of each channel of what it is given."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images.mean(dim=(2, 3))
-
-
-def test_colour_images_are_normalised_channel_by_channel():
-    pixels = torch.tensor([51, 102, 204], dtype=torch.uint8).expand(2, 4, 4, 3)
-    plan = specification(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.1))
-    found = predict(Watching(), pixels, plan)
-    np.testing.assert_allclose(found, [[0.2, 0.8, 5.0]] * 2, rtol=1e-5)
-
-
-def test_grey_images_are_normalised_by_the_average_over_the_colours():
-    pixels = torch.full((2, 4, 4, 1), 153, dtype=torch.uint8)
-    plan = specification(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    found = predict(Watching(), pixels, plan)
-    np.testing.assert_allclose(found, [[(0.6 - 0.2) / 0.5]] * 2, rtol=1e-5)
-
-
 def test_predictions_do_not_depend_on_the_evaluation_batch(monkeypatch):
     plan = specification("multiclass")
     network = starting_network(plan, problem("multiclass"), {})
     pixels = problem("multiclass", count=20).pixels
     whole = predict(network, pixels, plan)
-    monkeypatch.setattr(training, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(prediction, "EVALUATION_BATCH", 7)
     np.testing.assert_allclose(predict(network, pixels, plan), whole, rtol=0, atol=1e-5)
     assert whole.shape == (20, 3)
 
@@ -549,7 +317,7 @@ def test_predicting_changes_no_weight_and_no_running_statistic():
     [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)],
 )
 def test_the_forward_pass_on_the_cpu_is_float32_unless_the_recipe_says_bfloat16(precision, expected):
-    with training.autocast(precision, CPU):
+    with prediction.autocast(precision, CPU):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == expected
 

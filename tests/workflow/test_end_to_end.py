@@ -67,7 +67,9 @@ def study(folder: Path) -> dict:
         "datasets": {f"my_{task}": {"task": task, **shared, **labels[task]} for task in TASKS},
         "models": {"cbr": {"architecture": "cbr", "arguments": {"channels": [8, 8], "kernel_size": 3}}},
         "recipes": {"short": {"steps": 40, "batch_size": 16, "learning_rate": 0.01, "validations": 4}},
-        "sources": {"bought": {"files": {"cbr": {"path": "weights.pt"}}}},
+        "sources": {
+            "bought": {"files": {"cbr": {"path": "weights.pt", "mean": [0.4] * 3, "std": [0.2] * 3}}}
+        },
     }  # fmt: skip
 
 

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from medtransfer.errors import shown_plainly
-from medtransfer.models.weights import import_weights, save_weights
+from medtransfer.models.checkpoints import read_checkpoint
+from medtransfer.models.weights import Sidecar, save_weights
 
 
 def main() -> None:
@@ -14,9 +15,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
     arguments = parser.parse_args()
     facts = json.loads((arguments.run / "run.json").read_text())
-    state = import_weights(arguments.run / "model.safetensors", sha256=None)
-    origin = f"trained here, {arguments.run}"
-    save_weights(state, arguments.output, origin, tuple(facts["mean"]), tuple(facts["std"]))
+    about = Sidecar(
+        origin=f"trained here, {arguments.run}",
+        sha256="",
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+        image_size=facts.get("image_size"),
+        outputs=len(facts["outputs"]),
+    )
+    save_weights(read_checkpoint(arguments.run / "model.safetensors"), arguments.output, about)
 
 
 if __name__ == "__main__":

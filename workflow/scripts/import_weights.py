@@ -1,22 +1,29 @@
-"""Check a file of pre-trained weights and store it as safetensors with its sidecar."""
+"""Check pre-trained weights, fetched if need be, and store them as safetensors with a sidecar."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from medtransfer.config.argument import add_settings
+from medtransfer.config.model import ModelSettings
 from medtransfer.config.source import WeightFileSettings
 from medtransfer.errors import shown_plainly
-from medtransfer.models.weights import import_weights, save_weights
+from medtransfer.models.source import import_weights
+from medtransfer.models.weights import save_weights
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_settings(parser, "--file", WeightFileSettings)
+    add_settings(parser, "--model", ModelSettings)
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
     arguments = parser.parse_args()
-    file = arguments.file
-    state = import_weights(Path(file.path), file.sha256)
-    save_weights(state, arguments.output, file.origin, file.mean, file.std)
+
+    def show(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    state, sidecar = import_weights(arguments.file, arguments.model, show)
+    save_weights(state, arguments.output, sidecar)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,17 @@ from medtransfer.errors import ConfigError
 from medtransfer.models.cbr import CBR
 from medtransfer.models.units import classifier_names
 
+# what architectures raise when they are given arguments that they can't use
+_WRONG_ARGUMENTS = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    ZeroDivisionError,
+)
+
 
 def build_network(
     settings: ModelSettings, channels: int, outputs: int, image_size: int, seed: int
@@ -40,7 +51,7 @@ def build_network(
 
                 return keras_resnet50(**arguments)
             return _timm_network(settings.architecture, arguments, image_size)
-        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        except _WRONG_ARGUMENTS as error:
             raise ConfigError(f"architecture {settings.architecture}: {error}") from error
 
 

@@ -35,6 +35,8 @@ class CBR(nn.Module):
         padding: Literal["same", "valid"] = "same",
     ) -> None:
         super().__init__()
+        if not channels or min(*channels, kernel_size) < 1:
+            raise ValueError(f"channels {channels} and kernel_size {kernel_size}; allowed: from 1")
         self.channels = list(channels)
         pooled = len(channels) if pools is None else pools
         widths = [in_chans, *channels]

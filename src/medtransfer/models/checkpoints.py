@@ -72,9 +72,9 @@ def _read_pytorch(path: Path) -> Any:
         raise DataError(
             f"{path}: not a PyTorch file that holds only tensors and plain values "
             f"({type(error).__name__}: {_first_line(error)}). What else it holds isn't unpickled, as "
-            "that could run code. If it is yours, for example a Lightning checkpoint with hyperparameters, "
-            "save its tensors alone where it was trained, torch.save(checkpoint['state_dict'], "
-            "'weights.pth'), and name that file"
+            "that could run code. If it is yours, for example a Lightning checkpoint with "
+            "hyperparameters, save its tensors alone where it was trained, "
+            "torch.save(checkpoint['state_dict'], 'weights.pth'), and name that file"
         ) from error
 
 

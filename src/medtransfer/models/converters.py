@@ -236,23 +236,22 @@ def timm_state(
             f"converter 'timm' and architecture '{model.architecture}'; allowed: an architecture that "
             "timm.list_models() gives"
         )
-    published = timm.get_pretrained_cfg(file.hub or model.architecture)
-    outputs = published.num_classes if file.hub else _outputs(state, published)
+    published: Any = timm.get_pretrained_cfg(file.hub or model.architecture)
+    outputs = _outputs(state, file, published)
     channels = _stem_channels(state, published)
-    overlay: dict[str, Any] = {
+    described = {
+        # not the tag, for which some architectures load without being strict
+        **{key: value for key, value in published.to_dict(remove_source=True).items() if key != "tag"},
         "state_dict": state,
         "custom_load": False,
         "num_classes": outputs,
         "input_size": (channels, image_size, image_size),
-        "first_conv": published.first_conv,
-        "classifier": published.classifier,
-        "label_offset": published.label_offset if file.hub else None,
     }
     arguments = {**model.arguments, "num_classes": outputs, "in_chans": channels}
     try:
         with torch.random.fork_rng(devices=[]):
             network = timm.create_model(
-                model.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments
+                model.architecture, pretrained=True, pretrained_cfg=described, **arguments
             )
     except RuntimeError as error:
         raise DataError(f"{file.location}: {_loading_problem(str(error))}") from error
@@ -264,10 +263,12 @@ def _first(names: Any) -> str:
     return str(names if isinstance(names, str) or names is None else names[0])
 
 
-def _outputs(state: StateDict, published: Any) -> int:
-    """Outputs of the file's own head, or of the architecture where it isn't found by its name."""
+def _outputs(state: StateDict, file: WeightFileSettings, published: Any) -> int:
+    """Outputs of the file's head: as given, as published of a tag, or as its tensor has rows."""
+    if file.outputs is not None:
+        return file.outputs
     weight = state.get(f"{_first(published.classifier)}.weight")
-    return int(published.num_classes if weight is None else weight.shape[0])
+    return int(published.num_classes if file.hub or weight is None else weight.shape[0])
 
 
 def _stem_channels(state: StateDict, published: Any) -> int:

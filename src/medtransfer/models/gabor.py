@@ -1,13 +1,13 @@
 """Gabor filters as a network's first convolution.
 
-Raghu et al. ("Transfusion", NeurIPS 2019) start the first layer with synthetic Gabor filters and the rest
-at random; their grid isn't published. Ours, for O filters of side k:
+Raghu et al. ("Transfusion", NeurIPS 2019) start the first layer with synthetic Gabor filters and the
+rest at random; their grid isn't published. Ours, for O filters of side k:
 
-* a filter is ``exp(-(u^2 + 0.64 v^2) / (2 s^2)) cos(2 pi f u + p)`` at the pixel (x, y) from the centre,
-  with ``u = x cos t + y sin t``, ``v = -x sin t + y cos t`` and ``s = 0.4 / f`` (about one octave of
-  bandwidth), with its mean removed;
-* colours: luminance (1, 1, 1), red-green (1, -1, 0), blue-yellow (1, 1, -2), each of norm 1, the filters
-  of a grey stem being luminance only; half of a colour stem's filters are luminance;
+* a filter is ``exp(-(u^2 + 0.64 v^2) / (2 s^2)) cos(2 pi f u + p)`` at the pixel (x, y) from the
+  centre, with ``u = x cos t + y sin t``, ``v = -x sin t + y cos t`` and ``s = 0.4 / f`` (about one
+  octave of bandwidth), with its mean removed;
+* colours: luminance (1, 1, 1), red-green (1, -1, 0), blue-yellow (1, 1, -2), each of norm 1, the
+  filters of a grey stem being luminance only; half of a colour stem's filters are luminance;
 * phases p: 0 and 90 degrees; orientations t: 8 over half a turn (fewer for fewer than 16 filters of a
   kind); frequencies f: geometric from 1/k to 1/4 cycles a pixel (to 1/3 where k < 5), as many as the
   number of filters asks for.

@@ -31,7 +31,7 @@ def completed(file: WeightFileSettings) -> WeightFileSettings:
         ConfigError: timm knows no such tag, or no file of it on the hub.
     """
     if file.hub is None:
-        return dataclasses.replace(file, origin=file.origin or file.url or str(file.path))
+        return dataclasses.replace(file, origin=file.origin or file.url or file.name)
     published = _published(file.hub)
     return dataclasses.replace(
         file,
@@ -52,9 +52,8 @@ def address(tag: str) -> str:
     published = _published(tag)
     repository, _, revision = published.hf_hub_id.partition("@")
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
-    return (
-        f"{endpoint}/{repository}/resolve/{revision or 'main'}/{published.hf_hub_filename or HUB_FILE}"
-    )
+    name = published.hf_hub_filename or HUB_FILE
+    return f"{endpoint}/{repository}/resolve/{revision or 'main'}/{name}"
 
 
 def _published(tag: str) -> Any:
@@ -66,7 +65,7 @@ def _published(tag: str) -> Any:
         raise ConfigError(
             f"key 'hub' is '{tag}'{suggestion(tag, known)} (allowed: what timm.list_pretrained() gives)"
         )
-    published = timm.get_pretrained_cfg(tag)
+    published: Any = timm.get_pretrained_cfg(tag)
     if not published.hf_hub_id:
         raise ConfigError(
             f"key 'hub' is '{tag}', whose file isn't on the hub; give 'url: {published.url}' and its "

@@ -19,7 +19,7 @@ from medtransfer.errors import ConfigError, DataError
 from medtransfer.models.build import head_prefixes
 from medtransfer.models.gabor import set_gabor_filters
 from medtransfer.models.released import ALWAYS_PRETRAINED, released_levels
-from medtransfer.models.units import is_norm, network_units, unit_of_tensors, within
+from medtransfer.models.units import Cut, is_norm, network_units, unit_of_tensors, within
 from medtransfer.models.weights import StateDict
 from medtransfer.seeds import derived_seed
 
@@ -65,13 +65,13 @@ def tensor_origins(network: nn.Module, init: Init) -> dict[str, Origin]:
     Raises:
         ConfigError: ``upto`` is more than there is.
     """
-    heads = head_prefixes(network)
+    fresh = _fresh_prefixes(network)
     kept = _kept_tensors(network, init)
     norms = _norm_tensors(network)
     parameters = dict(network.named_parameters())
     origins: dict[str, Origin] = {}
     for name in network.state_dict():
-        if name.startswith(heads):
+        if name.startswith(fresh):
             origins[name] = "random"
         elif name in kept:
             origins[name] = "source"
@@ -82,6 +82,13 @@ def tensor_origins(network: nn.Module, init: Init) -> dict[str, Origin]:
         else:
             origins[name] = "drawn" if name in parameters else "random"
     return origins
+
+
+def _fresh_prefixes(network: nn.Module) -> tuple[str, ...]:
+    """Prefixes of what takes no source's values: the classifier, the whole head where units are cut."""
+    if any(isinstance(module, Cut) for module in network.modules()):
+        return tuple(f"{member}." for member in network_units(network)[-1].members)
+    return head_prefixes(network)
 
 
 def _kept_tensors(network: nn.Module, init: Init) -> set[str]:
@@ -131,8 +138,10 @@ def draw(tensor: torch.Tensor, sampler: Sampler, seed: int) -> torch.Tensor:
         return values[torch.randperm(count, generator=generator)].reshape(tensor.shape)
     if sampler == "bootstrap":
         return values[torch.randint(count, (count,), generator=generator)].reshape(tensor.shape)
+    # by numpy: torch's sums depend on the number of threads
+    wide = tensor.double().numpy()
     noise = torch.randn(tensor.shape, generator=generator)
-    return tensor.mean() + tensor.std(correction=0) * noise
+    return float(wide.mean()) + float(wide.std()) * noise
 
 
 def body_weights(network: nn.Module, source: StateDict, grey: GreyStem = "sum") -> StateDict:
@@ -211,7 +220,13 @@ def fit_positions(
 
 def _norm_tensors(network: nn.Module) -> dict[str, float]:
     """Names of all tensors of norm layers, with the value that a reset gives them."""
-    reset = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+    reset = {
+        "weight": 1.0,
+        "bias": 0.0,
+        "running_mean": 0.0,
+        "running_var": 1.0,
+        "v": 1.0,
+    }  # EvoNorm's v
     return {
         f"{prefix}.{name}": reset.get(name, 0.0)
         for prefix, module in network.named_modules()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from medtransfer.errors import ConfigError
+
+# what networks raise when they are given an image, or features, that they weren't made for
+_WRONG_SHAPE = (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, LookupError)
 
 
 class _Reached(Exception):
@@ -69,14 +73,22 @@ def run_on_shapes(network: nn.Module, image: tuple[int, int, int]) -> torch.Size
     """
     tensors = dict(network.named_parameters()) | dict(network.named_buffers())
     meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    training = network.training
-    network.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(network):
             given = torch.empty(1, *image, device="meta")
             logits: torch.Tensor = torch.func.functional_call(network, meta, (given,))
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except _WRONG_SHAPE as error:
         raise ConfigError(f"the network doesn't take images of shape {image}: {error}") from error
-    finally:
-        network.train(training)
     return logits.shape
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; each module then returns to its own mode."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -31,18 +31,18 @@ def build_slim_hybrid(
     Args:
         settings: of the full network.
         full: the full network; its first units become part of the result.
-        upto: number of units at full width, the stem counted.
+        upto: number of units at full width, the stem counted; at least 1.
         image: channels, height and width of the images.
         seed: of the slim units' random start.
 
     Raises:
-        ConfigError: no half-as-wide form of this architecture is known, or too many units.
+        ConfigError: no half-as-wide form of this architecture is known, no unit, or too many.
     """
     units = network_units(full)
-    if upto > len(units) - 2:
+    if not 1 <= upto <= len(units) - 2:
         raise ConfigError(
-            f"a slim start keeps {upto} units at full width; allowed: up to {len(units) - 2}, so that "
-            "one before the head is slim"
+            f"a slim start keeps {upto} units at full width; allowed: 1 to {len(units) - 2}, so that "
+            "the stem is full and one unit before the head is slim"
         )
     outputs = _outputs(full)
     if isinstance(full, CBR):
@@ -51,9 +51,9 @@ def build_slim_hybrid(
         return _joined(build_network(slim, image[0], outputs, image[1], seed), full, upto)
     slim = _with_arguments(settings, _half_width(full))
     hybrid = build_network(slim, image[0], outputs, image[1], seed)
-    if upto:
-        last, first = units[upto - 1].members[-1], units[upto].members[0]
-        shapes = [output_shapes(n, image, [last])[last] for n in (full, hybrid)]
+    last, first = units[upto - 1].members[-1], units[upto].members[0]
+    shapes = [output_shapes(n, image, [last])[last] for n in (full, hybrid)]
+    if shapes[0] != shapes[1]:  # a ResNet's stem has one width only, so that its first block needs none
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             _project_input(hybrid.get_submodule(first), *shapes)
@@ -71,7 +71,7 @@ def _with_arguments(settings: ModelSettings, arguments: dict[str, Any]) -> Model
     return dataclasses.replace(settings, arguments={**settings.arguments, **arguments})
 
 
-def _half_width(network: nn.Module) -> dict[str, Any]:
+def _half_width(network: Any) -> dict[str, Any]:
     """Arguments of the same architecture with half the channels and attention heads."""
     from timm.models import ResNet, ResNetV2, SwinTransformer, VisionTransformer
 
@@ -85,13 +85,20 @@ def _half_width(network: nn.Module) -> dict[str, Any]:
         halves = [_half_heads(h, width * 2**i) for i, h in enumerate(heads)]
         return {"embed_dim": width, "num_heads": tuple(halves)}
     if isinstance(network, ResNet):
-        return {"channels": (32, 64, 128, 256)}  # of (64, 128, 256, 512)
+        return {"channels": _half_stages(network, network.layer1[0].expansion)}  # type: ignore
     if isinstance(network, ResNetV2):
-        return {"channels": (128, 256, 512, 1024)}  # of (256, 512, 1024, 2048), times BiT's factor
+        # BiT's factor multiplies what its arguments say, the stem's 64 channels too
+        factor = max(1, network.feature_info[0]["num_chs"] // 64)  # type: ignore
+        return {"channels": _half_stages(network, factor)}
     raise ConfigError(
         f"no half-as-wide form of {type(network).__name__} is known for a slim start; known: CBR, "
         "ResNet, BiT's ResNetV2, ViT and DeiT, Swin"
     )
+
+
+def _half_stages(network: Any, factor: int) -> tuple[int, ...]:
+    """Half of each stage's channels, as the argument that is multiplied by ``factor``."""
+    return tuple(stage["num_chs"] // factor // 2 for stage in network.feature_info[1:])
 
 
 def _half_heads(heads: int, width: int) -> int:

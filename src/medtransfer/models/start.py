@@ -16,7 +16,7 @@ from medtransfer.models.weights import StateDict
 from medtransfer.seeds import derived_seed
 
 
-def starting_network(
+def starting_network(  # noqa: PLR0913 (what a run is made of)
     settings: ModelSettings,
     init: Init,
     source: StateDict,

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from medtransfer.errors import ConfigError
-from medtransfer.models.shapes import input_shape, run_on_shapes
-from medtransfer.models.units import Unit, classifier_names, is_norm, network_units
+from medtransfer.models.shapes import evaluating, input_shape, run_on_shapes
+from medtransfer.models.units import Cut, Unit, classifier_names, is_norm, network_units
 
 
 def truncate(network: nn.Module, first_units: int, image: tuple[int, int, int]) -> None:
@@ -35,13 +35,33 @@ def truncate(network: nn.Module, first_units: int, image: tuple[int, int, int]) 
         )
     for unit in body[first_units:]:
         for member in unit.members:
-            network.set_submodule(member, nn.Identity(), strict=True)
+            network.set_submodule(member, Cut(), strict=True)
     last = body[first_units - 1].name
     try:
         _fit_head(network, head, image)
         run_on_shapes(network, image)
+        _check_cut(network, body[:first_units], image)
     except ConfigError as error:
         raise ConfigError(f"this network can't be cut after its unit {last}: {error}") from error
+
+
+def _check_cut(network: nn.Module, kept: tuple[Unit, ...], image: tuple[int, int, int]) -> None:
+    """Refuse a network that counts its units otherwise, or whose logits no longer see the image.
+
+    The second happens where a class token is read that has met no block yet.
+    """
+    if [unit.name for unit in network_units(network)[:-1]] != [unit.name for unit in kept]:
+        raise ConfigError("its units are not one after the other")
+    count = image[0] * image[1] * image[2]
+    given = torch.linspace(-1, 1, count).reshape(1, *image).requires_grad_()
+    with evaluating(network):
+        logits = network(given)
+    try:
+        gradient = torch.autograd.grad(logits.sum(), given)[0]
+    except RuntimeError as error:  # an activation in place after what needed its input
+        raise ConfigError(f"it could not be trained: {error}") from error
+    if not gradient.any():
+        raise ConfigError("its logits would not depend on the image")
 
 
 def _fit_head(network: nn.Module, head: Unit, image: tuple[int, int, int]) -> None:

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from medtransfer.errors import ConfigError
 
-# timm's own norms derive from none of torch's; their modules are known by name
+# timm's own norms derive from none of torch's; their modules are known by name. Its global response
+# norm is a learnt gain beside a shortcut, which starts at 0.
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-_NORM_NAME = re.compile(r"norm|filterresponse", re.IGNORECASE)
+_NORM_NAME = re.compile(r"(?<!globalresponse)norm", re.IGNORECASE)
 _BRANCHES = ("attn", "mlp")
 _MIXERS = (nn.modules.conv._ConvNd, nn.Linear)
 
@@ -45,6 +47,14 @@ class Unit:
         return any(within(name, member) for member in self.members)
 
 
+class Cut(nn.Module):
+    """What stands where a truncated network has lost a module; the head comes after the last one."""
+
+    def forward(self, features: torch.Tensor, **_: Any) -> torch.Tensor:
+        """The features unchanged."""
+        return features
+
+
 @dataclass(frozen=True)
 class _Piece:
     """A module that is not taken apart.
@@ -68,13 +78,25 @@ def network_units(network: nn.Module) -> tuple[Unit, ...]:
     """
     heads = classifier_names(network)
     groups = _grouped(list(_pieces(network, heads)), heads)
-    own = [name for name, _ in network.named_parameters(recurse=False)]
-    own += [name for name, _ in network.named_buffers(recurse=False)]
     first, *others = map(_unit, groups[:-1])
     name = first.name if any(piece.block for piece in groups[0]) else "stem"
-    stem = replace(first, name=name, members=(*own, *first.members))
-    last = tuple(piece.name for piece in groups[-1])
-    return (stem, *others, Unit("head", last))
+    head = Unit("head", tuple(piece.name for piece in groups[-1]))
+    return tuple(_with_own_tensors(network, [replace(first, name=name), *others, head]))
+
+
+def _with_own_tensors(network: nn.Module, units: list[Unit]) -> list[Unit]:
+    """Give tensors of the network itself, and of its containers, to the first unit in there."""
+    for name in reversed(network.state_dict()):
+        if any(unit.holds(name) for unit in units):
+            continue
+        owner = name.rpartition(".")[0]
+        index = next(
+            i
+            for i, unit in enumerate(units)
+            if not owner or any(within(m, owner) for m in unit.members)
+        )
+        units[index] = replace(units[index], members=(name, *units[index].members))
+    return units
 
 
 def unit_of_tensors(network: nn.Module) -> dict[str, int]:
@@ -109,9 +131,12 @@ def classifier_names(network: nn.Module) -> tuple[str, ...]:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Norm layers by class, or by name where they hold parameters of their own."""
+    """Norm layers by class, or by name where they hold parameters and no layers of their own."""
+    if isinstance(module, NORM_LAYERS):
+        return True
     own = any(True for _ in module.parameters(recurse=False))
-    return isinstance(module, NORM_LAYERS) or (own and bool(_NORM_NAME.search(type(module).__name__)))
+    layers = any(_has_tensors(child) for child in module.children())
+    return own and not layers and bool(_NORM_NAME.search(type(module).__name__))
 
 
 def _pieces(network: nn.Module, heads: tuple[str, ...]) -> Iterator[_Piece]:
@@ -128,7 +153,9 @@ def _taken_apart(
     if whole or not _is_container(name, module, features):
         yield _Piece(name, module, _is_block(module))
         return
-    for child_name, child in module.named_children():
+    # the downsampling comes first, though some networks register it last
+    children = sorted(module.named_children(), key=lambda child: child[0] != "downsample")
+    for child_name, child in children:
         full = f"{name}.{child_name}"
         if child_name == "downsample":  # of a stage: goes with the stage's first block
             yield _Piece(full, child, _is_block(child), opens=_has_tensors(child))
@@ -139,7 +166,7 @@ def _taken_apart(
 def _is_container(name: str, module: nn.Module, features: frozenset[str]) -> bool:
     """Whether a module is a list of blocks or a stage, rather than a block or a layer."""
     children = dict(module.named_children())
-    if type(module).__name__.endswith("Stage"):
+    if type(module).__name__.endswith(("Stage", "Level")):
         return True
     if isinstance(module, nn.Sequential | nn.ModuleList):
         # a row of single layers is one block, unless the network names features within it
@@ -167,9 +194,7 @@ def _feature_names(network: nn.Module) -> frozenset[str]:
 
 def _grouped(pieces: list[_Piece], heads: tuple[str, ...]) -> list[list[_Piece]]:
     """Pieces joined to units, the last the head: a block or a single convolution begins a new one."""
-    head = next(i for i, piece in enumerate(pieces) if any(within(h, piece.name) for h in heads))
-    while head > 1 and _belongs_to_head(pieces[:head]):
-        head -= 1
+    head = _head_start(pieces, heads)
     groups: list[list[_Piece]] = [[]]
     for piece in pieces[:head]:
         begins = piece.block or piece.opens or isinstance(piece.module, _MIXERS)
@@ -179,6 +204,17 @@ def _grouped(pieces: list[_Piece], heads: tuple[str, ...]) -> list[list[_Piece]]
             groups.append([])
         groups[-1].append(piece)
     return [*groups, pieces[head:]]
+
+
+def _head_start(pieces: list[_Piece], heads: tuple[str, ...]) -> int:
+    """The index of the first piece of the head."""
+    cuts = [i for i, p in enumerate(pieces) if any(isinstance(m, Cut) for m in p.module.modules())]
+    if cuts:
+        return cuts[-1] + 1
+    head = next(i for i, piece in enumerate(pieces) if any(within(h, piece.name) for h in heads))
+    while head > 1 and _belongs_to_head(pieces[:head]):
+        head -= 1
+    return head
 
 
 def _belongs_to_head(pieces: list[_Piece]) -> bool:

@@ -14,6 +14,7 @@ from medtransfer.config.recipe import RecipeSettings
 from medtransfer.errors import ConfigError
 from medtransfer.models.build import head_prefixes
 from medtransfer.models.start import starting_network as network_at_start
+from medtransfer.models.units import network_units
 from medtransfer.models.weights import StateDict
 from medtransfer.seeds import derived_seed
 from medtransfer.training.inputs import pixel_statistics
@@ -52,6 +53,8 @@ def train(
         "training_seconds": trained - started,
         "evaluation_seconds": time.perf_counter() - trained,
         "parameters": sum(p.numel() for p in network.parameters()),
+        "units": [unit.name for unit in network_units(network)],
+        "image_size": specification.recipe.input_side(parts["train"].pixels.shape[1]),
     }
     return outcome
 
