@@ -151,7 +151,8 @@ def test_every_level_of_the_released_code_keeps_draws_and_resets_what_its_table_
 def test_the_tensors_at_step_0_are_those_of_the_table(case):
     model, _, source = case
     whole, random = start(case, "s-stats_as_released"), start(case, "random")
-    for level in range(LEVELS[model] + 1):
+    # Inception has no narrow form: fewer levels of it
+    for level in range(0, LEVELS[model] + 1, 3 if model == "inception_v3" else 1):
         state = start(case, f"s-upto{level}-stats_as_released")
         assert state.keys() == source.keys()
         for name, tensor in state.items():

@@ -10,6 +10,7 @@ from trained_networks import SMALL, Weights, started, trained_weights
 from medtransfer.config.model import ModelSettings
 from medtransfer.errors import ConfigError
 from medtransfer.models.build import build_network
+from medtransfer.models.slim import build_slim_hybrid
 from medtransfer.models.units import network_units, unit_of_tensors
 
 FAMILIES = {name: SMALL[name] for name in ("cbr", "vit", "swin", "resnet18")} | {
@@ -156,23 +157,33 @@ def test_a_slim_resnet50_has_the_parameters_of_its_widths(upto):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "factor"), [("resnetv2_50x1_bit", 1), ("resnetv2_50x3_bit", 3)]
+    ("architecture", "factor", "upto", "halved"),
+    [
+        ("resnetv2_50x1_bit", 1, 9, [1, 1, 2, 2]),  # units 0 to 8: the stem, 3 + 4 blocks, one
+        ("resnetv2_50x3_bit", 3, 1, [2, 2, 2, 2]),
+        ("resnetv2_152x4_bit", 4, 2, [2, 2, 2, 2]),
+    ],
 )
-def test_bit_is_halved_from_the_width_that_its_factor_gives(architecture, factor):
+def test_bit_is_halved_from_the_width_that_its_factor_gives(architecture, factor, upto, halved):
     settings = ModelSettings(architecture)
     with torch.device("meta"):
         full = build_network(settings, 3, 4, 64, seed=0)
-    source = trained_weights_of_zeros(full)
-    upto = 9 if factor == 1 else 1
-    network = started(settings, f"s-upto{upto}-slim", source, size=32)
-    widths = [blocks[-1].conv3.out_channels for blocks in (stage.blocks for stage in network.stages)]
-    halves = [1, 1, 2, 2] if upto == 9 else [2] * 4  # units 0 to 8: stem, 3 + 4 blocks, one
-    expected = [
-        factor * full // half for full, half in zip((256, 512, 1024, 2048), halves, strict=True)
-    ]
-    assert widths == expected
+        network = build_slim_hybrid(settings, full, upto, (3, 64, 64), seed=0)
+        assert network(torch.empty(1, 3, 64, 64)).shape == (1, 4)
+    widths = [stage.blocks[-1].conv3.out_channels for stage in network.stages]
+    published = (256, 512, 1024, 2048)
+    assert widths == [factor * w // half for w, half in zip(published, halved, strict=True)]
     assert network.stem.conv.out_channels == 64 * factor
-    assert network(torch.rand(1, 3, 32, 32)).shape == (1, 4)
+
+
+def test_a_slim_bit_of_real_weights_computes():
+    settings = ModelSettings("resnetv2_50x1_bit")
+    source = build_network(settings, 3, 4, 32, seed=8).state_dict()
+    network = started(settings, "s-upto9-slim", source, size=32)
+    kept = [name for name, unit in unit_of_tensors(network).items() if unit < 9]
+    assert all(torch.equal(network.state_dict()[name], source[name]) for name in kept)
+    logits = network(torch.rand(2, 3, 32, 32))
+    assert not torch.equal(logits[0], logits[1])
 
 
 def trained_weights_of_zeros(network: nn.Module) -> Weights:
