@@ -10,6 +10,7 @@ from trained_networks import SMALL, Weights, small_network, small_start, started
 from medtransfer.config.model import ModelSettings
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.models.build import build_network, input_channels
+from medtransfer.models.initialisation import draw
 from medtransfer.seeds import derived_seed
 
 CBR, SIDE = SMALL["cbr"]
@@ -74,6 +75,18 @@ def test_weights_and_draws_have_seeds_of_their_own():
     assert len(seeds) == 200
     assert derived_seed(3, "stats") == derived_seed(3, "stats")
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_seeds_stay_what_they_were_so_that_old_runs_can_be_repeated():
+    assert derived_seed(0, "weights") == 3699729803252847382
+    assert derived_seed(7, "stats") == 8034378681445864888
+
+
+def test_a_tensors_draw_has_a_seed_of_the_run_the_purpose_and_its_name():
+    source = trained_weights(small_network("vit"))
+    name = "blocks.1.mlp.fc1.weight"
+    expected = draw(source[name], "normal", derived_seed(derived_seed(1, "stats"), name))
+    assert torch.equal(small_start("vit", "s-stats", source)[name], expected)
 
 
 def test_the_outputs_of_the_head_are_those_asked_for_in_every_start():
