@@ -47,14 +47,14 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     if not series:
         return note("no transferred depth: no init of this study is <source>-upto<k>-...")
     datasets, models = ordered(gains["dataset"]), ordered(gains["model"])
-    figure, axes = panels(len(models), len(datasets), (3.2, 2.0), share_y="col")
+    figure, axes = panels(len(models), len(datasets), (3.4, 2.0))
     for row, model in enumerate(models):
         for column, dataset in enumerate(datasets):
             chosen = gains[(gains["dataset"] == dataset) & (gains["model"] == model)]
             draw_depths(axes[row, column], chosen, series)
             axes[row, column].set_title(f"{dataset}, {model}")
     for ax in axes[-1]:
-        ax.set_xlabel("units that keep the source's weights, from the stem")
+        ax.set_xlabel("units with the source's weights, from the stem")
     legend_below(figure, columns=2)
     return figure
 
