@@ -1,10 +1,11 @@
 """One target a stage (`all` is in the Snakefile).
 
-REQUIRED: the configuration. PROVIDES: targets by name, which run nothing themselves.
+REQUIRED: the configuration. PROVIDES: targets by name, which run nothing themselves; `plan`.
 """
 
 
 localrules:
+    plan,
     data,
     weights,
     searches,
@@ -12,6 +13,23 @@ localrules:
     evaluation,
     statistics,
     figures,
+
+
+rule plan:
+    """Say what the studies cost before anything runs: runs, hours, disk; done and to come.
+
+    Reads: tables, records and measurements of what is there. Writes: nothing but what it prints.
+    """
+    log:
+        "logs/plan.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+    params:
+        config=lambda wildcards: json.dumps(config),
+    shell:
+        "python {resources.scripts}/plan.py --config {params.config:q} 2> {log:q}"
 
 
 rule data:

@@ -8,20 +8,22 @@ import pytest
 import yaml
 from conftest import PROJECT, Workspace, searched
 
+from medtransfer.config.study import ALL_FIGURES
+
 STUDIES = sorted((PROJECT / "config" / "studies").glob("*.yaml"))
 
 
 def test_the_default_study_is_the_embedded_one_with_these_jobs(tmp_path):
     jobs = Workspace(tmp_path).planned()
     figures = {name: count for name, count in jobs.items() if name.startswith("figure_")}
-    assert jobs["train"] == 2 * 2 * 3 * 2 * 3 + 2
+    assert jobs["train"] == 2 * 2 * 3 * 2 * 3 + 2 * 3 * 3 + 2  # whole starts, depths, pre-training
     assert (jobs["generate"], jobs["store"], jobs["split"]) == (3, 3, 3)
     assert (jobs["export_weights"], jobs["evaluate"], jobs["compare"]) == (2, 2, 1)
-    assert figures == dict.fromkeys(figures, 1) and len(figures) == 4
+    assert figures == dict.fromkeys(figures, 1) and set(figures) == {f"figure_{name}" for name in ALL_FIGURES}
 
 
 def test_all_is_a_target_in_front_of_the_resources(tmp_path):
-    assert Workspace(tmp_path).planned("all", "--resources", "gpu=2")["train"] == 74
+    assert Workspace(tmp_path).planned("all", "--resources", "gpu=2")["train"] == 92
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
@@ -129,7 +131,7 @@ def test_a_twin_may_take_weights_from_a_file_of_a_network_without_runs(tmp_path,
 
 
 @pytest.mark.parametrize(
-    "target", ["data", "weights", "searches", "train_all", "evaluation", "statistics", "figures"]
+    "target", ["plan", "data", "weights", "searches", "train_all", "evaluation", "statistics", "figures"]
 )
 def test_every_stage_is_a_target(target, tmp_path, mini_settings):
     workspace = Workspace(tmp_path)

@@ -1,0 +1,1 @@
+"""What studies cost before they run: runs, hours of a processor, disk."""
