@@ -137,6 +137,22 @@ def _weights(wildcards):
     return None if source is None else f"resources/weights/{source}/{model}.safetensors"
 
 
+def running_flags(wildcards):
+    """How a training runs and is seen, which decides nothing of its result."""
+    hardware = CONFIG.hardware
+    run = "{recipe}/{dataset}/{model}/{init}/{subset}/{split}/seed{seed}"
+    flags = {
+        "--deterministic": hardware.deterministic,
+        "--save-seconds": hardware.save_seconds is not None,
+        "--tensorboard": hardware.tensorboard,
+    }
+    values = {
+        "--save-seconds": f" {hardware.save_seconds}",
+        "--tensorboard": f" results/tensorboard/{run.format(**dict(wildcards.items()))}",
+    }
+    return " ".join(f + values.get(f, "") for f, asked in flags.items() if asked)
+
+
 def candidate_records(wildcards):
     """The records of the runs among which a cell's learning rate is chosen."""
     w = wildcards

@@ -40,7 +40,8 @@ rule train:
     """Train one network once.
 
     Reads: the pixel store, the split, the source's weights. Writes: best weights, predictions of the
-    validation, test and external parts, the validation curve, and a record.
+    validation, test and external parts, the validation curve, and a record. A job that was killed goes
+    on from the state in .state beside them, which is no output and is gone in the end.
     """
     input:
         # the memory map is large; its table holds the hash of every image
@@ -70,6 +71,8 @@ rule train:
         # where a job runs is no parameter: changing it repeats nothing
         device=CONFIG.hardware.device,
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
+        # neither is how its state is saved and what is seen of it
+        running=running_flags,
     params:
         model=lambda wildcards: as_argument(CONFIG.models[wildcards.model]),
         recipe=lambda wildcards: as_argument(
@@ -87,5 +90,5 @@ rule train:
         " --outputs {params.outputs:q} --metric {params.metric} --model {params.model:q}"
         " --recipe {params.recipe:q} --init {wildcards.init} {params.weights} {params.search}"
         " --seed {wildcards.seed} --device {resources.device}"
-        " --jobs-per-gpu {resources.jobs_per_gpu} --threads {threads}"
+        " --jobs-per-gpu {resources.jobs_per_gpu} --threads {threads} {resources.running}"
         " --folder $(dirname {output.record:q}) 2> {log:q}"

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from training_runs import problem, specification
 
-from medtransfer.training.batches import Batch, mixed, shuffled_rows, training_batches
+from medtransfer.training.batches import Batch, ShuffledRows, TrainingBatches, mixed
 
 
 def epochs_of(count: int, size: int, batches: int) -> list[list[int]]:
-    stream = shuffled_rows(count, size, torch.Generator().manual_seed(0))
+    stream = ShuffledRows(count, size, torch.Generator().manual_seed(0))
     return [next(stream).tolist() for _ in range(batches)]
 
 
@@ -68,8 +68,8 @@ def test_the_share_of_mixup_is_beta_distributed():
 
 def test_mixup_changes_neither_the_order_nor_the_augmentation():
     settings = {"augmentation": specification().recipe.augmentation, "steps": 5}
-    plain = training_batches(problem("binary"), specification(**settings))
-    mixing = training_batches(problem("binary"), specification(mixup=1.0, **settings))
+    plain = TrainingBatches(problem("binary"), specification(**settings))
+    mixing = TrainingBatches(problem("binary"), specification(mixup=1.0, **settings))
     for _ in range(3):
         one, other = next(plain), next(mixing)
         assert torch.equal(one.labels, other.labels)
@@ -80,7 +80,7 @@ def test_mixup_changes_neither_the_order_nor_the_augmentation():
 
 def test_a_seed_decides_the_mixing():
     streams = [
-        training_batches(problem("binary"), specification(mixup=0.5, seed=seed)) for seed in (0, 0, 1)
+        TrainingBatches(problem("binary"), specification(mixup=0.5, seed=seed)) for seed in (0, 0, 1)
     ]
     shares = [[next(stream).share for _ in range(4)] for stream in streams]
     assert shares[0] == shares[1] != shares[2]

@@ -89,9 +89,9 @@ def test_normalisation_by_the_training_images_is_used_and_recorded(monkeypatch):
     seen: list[torch.Tensor] = []
     original = training.fit
 
-    def recording(network, plan, parts):
+    def recording(network, plan, parts, oversight):
         seen.append(normalised(to_floats(parts["train"].pixels), plan))
-        return original(network, plan, parts)
+        return original(network, plan, parts, oversight)
 
     monkeypatch.setattr(training, "fit", recording)
     plan = specification(normalisation="training_images", init="src")
@@ -140,9 +140,9 @@ def test_the_network_sees_images_of_the_recipes_side(resize, crop, side, monkeyp
     sides = set()
     original = training.fit
 
-    def recording(network, plan, parts):
+    def recording(network, plan, parts, oversight):
         network.register_forward_pre_hook(lambda _, images: sides.add(images[0].shape[-2:]))
-        return original(network, plan, parts)
+        return original(network, plan, parts, oversight)
 
     monkeypatch.setattr(training, "fit", recording)
     train(specification(resize=resize, crop=crop), parts_of("binary"), {}, CPU)

@@ -385,9 +385,9 @@ def test_a_subset_trains_on_its_images_only(tmp_path, monkeypatch):
     seen: dict[str, Part] = {}
     original = training.train
 
-    def recording(plan, parts, source, device):
+    def recording(plan, parts, source, device, oversight):
         seen.update(parts)
-        return original(plan, parts, source, device)
+        return original(plan, parts, source, device, oversight)
 
     monkeypatch.setattr("medtransfer.training.job.train", recording)
     result = train_run(specification(), store, "n10", {}, "cpu")

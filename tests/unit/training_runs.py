@@ -16,8 +16,8 @@ MODEL = ModelSettings("cbr", {"channels": [8, 16], "kernel_size": 3})
 
 
 def specification(task: str = "binary", **changes: object) -> Specification:
-    """A short run; ``changes`` are of the recipe, except for init, seed, model, mean and std."""
-    names = ("init", "seed", "model", "mean", "std", "metric")
+    """A short run; ``changes`` are of the recipe, except for the specification's own."""
+    names = ("init", "seed", "model", "mean", "std", "metric", "arithmetic")
     own = {name: changes.pop(name) for name in names if name in changes}
     settings = {"steps": 6, "batch_size": 8, "validations": 3, "warmup": 0.0} | changes
     metrics = {"binary": "auroc", "multiclass": "balanced_accuracy", "multilabel": "auroc",

@@ -2,14 +2,22 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
+import medtransfer
+from medtransfer.code_fingerprint import code_fingerprint
 from medtransfer.config.argument import add_settings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.search import with_choice
 from medtransfer.errors import shown_plainly
+from medtransfer.training.determinism import make_deterministic, prepare_deterministic
 from medtransfer.training.devices import leased_device
+from medtransfer.training.lock import locked_folder, remove_locked
+from medtransfer.training.stopping import Stopped, StopRequest
+
+SOURCE_ROOT = Path(medtransfer.__file__).parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,44 +40,56 @@ def parse_arguments() -> argparse.Namespace:
     add("--device", default="auto", choices=["auto", "cpu", "cuda"])
     add("--jobs-per-gpu", type=int, default=1)
     add("--threads", type=int, default=1, help="CPU threads")
+    add("--deterministic", action="store_true", help="deterministic kernels only, on a GPU")
     add("--folder", type=Path, required=True, help="where the run's files go")
+    add("--state", type=Path, help="where its state is until it is done; default: .state in --folder")
+    add("--save-seconds", type=float, help="between two saves of it; default: at most 2 %% of the time")
+    add("--tensorboard", type=Path, help="where event files go; default: nowhere")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    with leased_device(arguments.device, arguments.jobs_per_gpu) as device:
-        run(arguments, device)
+    stop = StopRequest()
+    state = arguments.state or arguments.folder / ".state"
+    try:
+        with (
+            stop.listening(),
+            locked_folder(state),
+            leased_device(arguments.device, arguments.jobs_per_gpu) as device,
+        ):
+            run(arguments, device, state, stop)
+            stop.ignore()
+            remove_locked(state)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)
 
 
-def run(arguments: argparse.Namespace, device: str) -> None:
+def run(arguments: argparse.Namespace, device: str, state: Path, stop: StopRequest) -> None:
+    deterministic = arguments.deterministic and device == "cuda"
+    if deterministic:
+        prepare_deterministic()
     # imported only now: the device must be chosen before torch looks for one
     import numpy as np
     import pandas as pd
     import torch
 
-    from medtransfer.models.weights import RANDOM_START, load_weights, write_state
-    from medtransfer.tables import write_table
+    from medtransfer.models.weights import RANDOM_START, load_weights
     from medtransfer.training.divergence import train_candidate
-    from medtransfer.training.job import HISTORY, PREDICTIONS, Store, train_run
-    from medtransfer.training.specification import Specification
+    from medtransfer.training.job import Store, train_run
+    from medtransfer.training.keeper import Keeper
 
     torch.set_num_threads(arguments.threads)
+    if deterministic:
+        make_deterministic()
     weights, sidecar = load_weights(arguments.weights) if arguments.weights else ({}, RANDOM_START)
-    choice = json.loads(arguments.choice.read_text()) if arguments.choice else {}
+    keeper = Keeper(state, arguments.save_seconds, stop)
+    code = code_fingerprint(Path(__file__), SOURCE_ROOT)
+    keeper.identify(code=code, weights=sidecar.sha256)
     train = train_candidate if arguments.may_diverge else train_run
     result = train(
-        Specification(
-            task=arguments.task,
-            outputs=tuple(arguments.outputs),
-            metric=arguments.metric,
-            model=arguments.model,
-            recipe=with_choice(arguments.recipe, choice.get("learning_rate")),
-            init=arguments.init,
-            seed=arguments.seed,
-            mean=sidecar.mean,
-            std=sidecar.std,
-        ),
+        specification(arguments, sidecar),
         Store(
             np.load(arguments.images, mmap_mode="r"),
             pd.read_parquet(arguments.samples),
@@ -78,12 +98,48 @@ def run(arguments: argparse.Namespace, device: str) -> None:
         arguments.subset,
         weights,
         device,
+        oversight(arguments, keeper),
     )
-    write_state(result.weights, arguments.folder / "model.safetensors")
-    write_table(result.predictions, PREDICTIONS, arguments.folder / "predictions.parquet")
-    write_table(result.history, HISTORY, arguments.folder / "history.parquet")
-    facts = {**result.facts, "weights_sha256": sidecar.sha256}
-    (arguments.folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
+    write(result, arguments.folder, {"weights_sha256": sidecar.sha256})
+
+
+def specification(arguments: argparse.Namespace, sidecar):
+    from medtransfer.training.specification import Specification
+
+    choice = json.loads(arguments.choice.read_text()) if arguments.choice else {}
+    return Specification(
+        task=arguments.task,
+        outputs=tuple(arguments.outputs),
+        metric=arguments.metric,
+        model=arguments.model,
+        recipe=with_choice(arguments.recipe, choice.get("learning_rate")),
+        init=arguments.init,
+        seed=arguments.seed,
+        mean=sidecar.mean,
+        std=sidecar.std,
+    )
+
+
+def oversight(arguments: argparse.Namespace, keeper):
+    from medtransfer.training.event_files import EventFiles
+    from medtransfer.training.oversight import Oversight
+    from medtransfer.training.progress import ProgressLine
+
+    name = str(arguments.folder).removeprefix("results/runs/")
+    line = ProgressLine(name, arguments.metric, sys.stderr)
+    events = [EventFiles(arguments.tensorboard)] if arguments.tensorboard else []
+    return Oversight(keeper, (line, *events))
+
+
+def write(result, folder: Path, facts: dict[str, str]) -> None:
+    from medtransfer.models.weights import write_state
+    from medtransfer.tables import write_table
+    from medtransfer.training.job import HISTORY, PREDICTIONS
+
+    write_state(result.weights, folder / "model.safetensors")
+    write_table(result.predictions, PREDICTIONS, folder / "predictions.parquet")
+    write_table(result.history, HISTORY, folder / "history.parquet")
+    (folder / "run.json").write_text(json.dumps({**result.facts, **facts}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,21 @@ class HardwareSettings:
     )
     jobs_per_gpu: int = option("training jobs that share one GPU", default=1, minimum=1)
     train_threads: int = option("CPU threads of a training job", default=1, minimum=1)
+    deterministic: bool = option(
+        "deterministic kernels only: the same bits twice on one kind of GPU, and slower; on the CPU runs "
+        "are so anyway",
+        default=False,
+    )
+    save_seconds: float | None = option(
+        "seconds between two saves of a running training's state; by default, saving takes at most 2 % "
+        "of the time",
+        default=None,
+        minimum=0.0,
+    )
+    tensorboard: bool = option(
+        "training also writes event files to results/tensorboard/; needs the package tensorboard",
+        default=False,
+    )
     store_threads: int = option("processes that decode images", default=8, minimum=1)
     connections: int = option("files of a data set downloaded at once", default=2, minimum=1)
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from medtransfer.config.recipe import AugmentationSettings
 from medtransfer.training.colours import blended, greys, turned_hue
+from medtransfer.training.pixels import sent
 
 CROP_DRAWS = 10  # as torchvision's RandomResizedCrop
 
@@ -139,7 +140,7 @@ def _sampled(images: torch.Tensor, matrices: torch.Tensor, side: int, padding: s
     result = images.new_empty((*images.shape[:2], side, side))
     for number in sorted(set(halvings.tolist())):
         rows = torch.nonzero(halvings == number)[:, 0]
-        there = rows.to(images.device)
+        there = sent(rows, images.device)
         smaller = resized(images[there], max(1, images.shape[-1] >> number))
         result[there] = _bilinear(smaller, matrices[rows], side, padding)
     return result
@@ -147,10 +148,8 @@ def _sampled(images: torch.Tensor, matrices: torch.Tensor, side: int, padding: s
 
 def _bilinear(images: torch.Tensor, matrices: torch.Tensor, side: int, padding: str) -> torch.Tensor:
     size = [*images.shape[:2], side, side]
-    grid = functional.affine_grid(matrices.to(images), size, align_corners=False)
-    return functional.grid_sample(
-        images, grid.to(images.dtype), padding_mode=padding, align_corners=False
-    )
+    grid = functional.affine_grid(_like(images, matrices), size, align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode=padding, align_corners=False)
 
 
 def _relit(
@@ -164,23 +163,31 @@ def _relit(
     count = len(images)
     jittered = _with_probability(count, settings.jitter_probability, generator)
     if settings.brightness:
-        images = images * _factors(jittered, settings.brightness, generator).to(images)
+        factors = _factors(jittered, settings.brightness, generator)
+        images = images * _like(images, factors)
     if settings.contrast:
+        factors = _like(images, _factors(jittered, settings.contrast, generator))
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = mean + (images - mean) * _factors(jittered, settings.contrast, generator).to(images)
+        # a new tensor, then in place: fresh memory costs more than the arithmetic
+        images = (images - mean).mul_(factors).add_(mean)
     if settings.brightness or settings.contrast:
-        images = images.clamp(0, 1)
+        images.clamp_(0, 1)
     colour = images.shape[1] == 3
     if settings.saturation:
         factors = _factors(jittered, settings.saturation, generator)
-        images = blended(greys(images), images, factors.to(images)) if colour else images
+        images = blended(greys(images), images, _like(images, factors)) if colour else images
     if settings.hue:
         turns = jittered * _uniform(count, settings.hue, generator)
-        images = turned_hue(images, turns.to(images)) if colour else images
+        images = turned_hue(images, _like(images, turns)) if colour else images
     if settings.grey:
         lost = _with_probability(count, settings.grey, generator)[:, None, None, None]
-        images = blended(images, greys(images), lost.to(images)) if colour else images
+        images = blended(images, greys(images), _like(images, lost)) if colour else images
     return images
+
+
+def _like(images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """What was drawn on the CPU, with the device and type of the images."""
+    return sent(drawn, images.device).to(images.dtype)
 
 
 def _uniform(count: int, bound: float, generator: torch.Generator) -> torch.Tensor:

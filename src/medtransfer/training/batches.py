@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from medtransfer.seeds import derived_seed
 from medtransfer.training.inputs import training_images
+from medtransfer.training.pixels import PixelReader, sent
 from medtransfer.training.specification import Part, Specification
 
 
@@ -28,24 +29,77 @@ class Batch:
     share: float = 1.0
 
 
-def training_batches(part: Part, specification: Specification) -> Iterator[Batch]:
-    """Shuffled, randomly changed and mixed batches without end."""
-    recipe, seed = specification.recipe, specification.seed
-    order = torch.Generator().manual_seed(derived_seed(seed, "order"))
-    augmentation = torch.Generator().manual_seed(derived_seed(seed, "augmentation"))
-    mixing = np.random.default_rng(derived_seed(seed, "mixup"))
-    for rows in shuffled_rows(len(part.pixels), recipe.batch_size, order):
-        chosen = rows.to(part.pixels.device)
-        batch = Batch(training_images(part.pixels[chosen], recipe, augmentation), part.labels[chosen])
-        yield mixed(batch, recipe.mixup, mixing) if recipe.mixup else batch
+class TrainingBatches:
+    """Shuffled, randomly changed and mixed batches without end; each of the three has its own draws."""
+
+    def __init__(self, part: Part, specification: Specification) -> None:
+        seed = specification.seed
+        self._labels = part.labels
+        self._reader = PixelReader(part.pixels)
+        self._recipe = specification.recipe
+        order = torch.Generator().manual_seed(derived_seed(seed, "order"))
+        self._rows = ShuffledRows(len(part.pixels), self._recipe.batch_size, order)
+        self._augmentation = torch.Generator().manual_seed(derived_seed(seed, "augmentation"))
+        self._mixing = np.random.default_rng(derived_seed(seed, "mixup"))
+
+    def __next__(self) -> Batch:
+        rows = next(self._rows)
+        pixels = self._reader.take(rows, self._rows.upcoming)
+        images = training_images(pixels, self._recipe, self._augmentation)
+        batch = Batch(images, self._labels[sent(rows, self._labels.device)])
+        return mixed(batch, self._recipe.mixup, self._mixing) if self._recipe.mixup else batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What decides all batches to come."""
+        return {
+            "rows": self._rows.state_dict(),
+            "augmentation": self._augmentation.get_state(),
+            "mixing": self._mixing.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as the batches did whose state this is."""
+        self._rows.load_state_dict(state["rows"])
+        self._augmentation.set_state(state["augmentation"])
+        self._mixing.bit_generator.state = state["mixing"]
 
 
-def shuffled_rows(count: int, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+class ShuffledRows:
     """Endless epochs of shuffled rows; an incomplete last batch is dropped unless alone."""
-    while True:
-        order = torch.randperm(count, generator=generator)
-        whole = [batch for batch in torch.split(order, size) if len(batch) == min(size, count)]
-        yield from whole
+
+    def __init__(self, count: int, size: int, generator: torch.Generator) -> None:
+        self._count = count
+        self._size = size
+        self._generator = generator
+        self._shuffle()
+
+    def __next__(self) -> torch.Tensor:
+        if self._taken == len(self._batches):
+            self._shuffle()
+        self._taken += 1
+        return self._batches[self._taken - 1]
+
+    @property
+    def upcoming(self) -> torch.Tensor | None:
+        """The rows after those given last; None where the next epoch isn't shuffled yet."""
+        return self._batches[self._taken] if self._taken < len(self._batches) else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generator as it was before this epoch, and the place in the epoch."""
+        return {"generator": self._before, "taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on at another place."""
+        self._generator.set_state(state["generator"])
+        self._shuffle()
+        self._taken = state["taken"]
+
+    def _shuffle(self) -> None:
+        self._before = self._generator.get_state()
+        order = torch.randperm(self._count, generator=self._generator)
+        whole = min(self._size, self._count)
+        self._batches = [rows for rows in torch.split(order, self._size) if len(rows) == whole]
+        self._taken = 0
 
 
 def mixed(batch: Batch, alpha: float, generator: np.random.Generator) -> Batch:
@@ -54,6 +108,6 @@ def mixed(batch: Batch, alpha: float, generator: np.random.Generator) -> Batch:
     The share is drawn from Beta(alpha, alpha), once a batch as in BiT (Kolesnikov et al. 2020).
     """
     share = float(generator.beta(alpha, alpha))
-    others = torch.from_numpy(generator.permutation(len(batch.images))).to(batch.images.device)
+    others = sent(torch.from_numpy(generator.permutation(len(batch.images))), batch.images.device)
     images = share * batch.images + (1 - share) * batch.images[others]
     return Batch(images, batch.labels, batch.labels[others], share)

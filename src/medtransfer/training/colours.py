@@ -12,7 +12,8 @@ def greys(images: torch.Tensor) -> torch.Tensor:
     """Luma of RGB images, N x 3 x H x W, as N x 1 x H x W; other images are returned as they are."""
     if images.shape[1] != 3:
         return images
-    return (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    red, green, blue = (weight * images[:, i] for i, weight in enumerate(LUMA))
+    return (red + green + blue)[:, None]
 
 
 def blended(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:

@@ -11,15 +11,21 @@ from medtransfer.errors import TrainingError
 from medtransfer.models.weights import StateDict
 from medtransfer.tables import Schema
 from medtransfer.training.job import HISTORY, PREDICTIONS, RunResult, Store, train_run
+from medtransfer.training.oversight import Oversight
 from medtransfer.training.specification import Specification
 
 
 def train_candidate(
-    specification: Specification, store: Store, subset: str, source: StateDict, device: str
+    specification: Specification,
+    store: Store,
+    subset: str,
+    source: StateDict,
+    device: str,
+    oversight: Oversight | None = None,
 ) -> RunResult:
     """As :func:`train_run`; a run whose loss is no longer finite leaves a record that says so."""
     try:
-        return train_run(specification, store, subset, source, device)
+        return train_run(specification, store, subset, source, device, oversight)
     except TrainingError as error:
         facts = {**plain(asdict(specification)), "diverged": str(error)}
         return RunResult({}, _empty(PREDICTIONS), _empty(HISTORY), facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -14,6 +15,7 @@ from medtransfer.data.splits import training_subset
 from medtransfer.models.weights import StateDict
 from medtransfer.provenance import processor, software_versions
 from medtransfer.tables import Column, Schema
+from medtransfer.training.oversight import Oversight
 from medtransfer.training.run import train
 from medtransfer.training.specification import Outcome, Part, Specification
 
@@ -78,6 +80,7 @@ def train_run(
     subset: str,
     source: StateDict,
     device: str,
+    oversight: Oversight | None = None,
 ) -> RunResult:
     """Train one run on a pixel store.
 
@@ -87,10 +90,12 @@ def train_run(
         subset: which training images.
         source: pre-trained weights, empty for a random start.
         device: ``cpu`` or ``cuda``.
+        oversight: what saves the run's state and shows it; by default nothing does.
 
     Raises:
         DataError, ConfigError: tables, weights and specification don't fit together.
         TrainingError: the loss is no longer finite.
+        Stopped: the oversight is told to stop.
     """
     rows = {"train": training_subset(store.split, subset)}
     for part in ("validation", "test", "external"):
@@ -99,13 +104,28 @@ def train_run(
             rows[part] = chosen
     labels = label_array(store.samples, specification.outputs, specification.task)
     parts = cut_parts(store.images, labels, rows)
-    outcome = train(specification, parts, source, torch.device(device))
+    oversight = oversight or Oversight()
+    oversight.keeper.identify(images=images_identity(store, rows))
+    outcome = train(specification, parts, source, torch.device(device), oversight)
     return RunResult(
         outcome.weights,
         predictions_table(store.samples, rows, outcome, specification.outputs),
         history_table(outcome),
         run_facts(outcome, {name: len(r) for name, r in rows.items()}, device),
     )
+
+
+def images_identity(store: Store, rows: Mapping[str, np.ndarray]) -> str:
+    """A hash of which images are in each part, and of the table of their labels and pixels' hashes."""
+    digest = hashlib.sha256(str((store.images.shape, store.images.dtype)).encode())
+    for name, chosen in rows.items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(chosen, dtype=np.int64).tobytes())
+    for column in store.samples:
+        digest.update(str(column).encode())
+        values = pd.util.hash_pandas_object(store.samples[column], index=False)
+        digest.update(values.to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def run_facts(outcome: Outcome, sizes: Mapping[str, int], device: str) -> dict[str, object]:

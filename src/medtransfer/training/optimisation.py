@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -102,6 +103,18 @@ class Schedule:
         """Take note of the monitored value of the validation part."""
         if self._plateau is not None and self.warm:
             self._plateau.step(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule is, apart from the rates, which the optimiser holds."""
+        plateau = None if self._plateau is None else self._plateau.state_dict()
+        return {"steps": self._steps, "every_step": self._every_step.state_dict(), "plateau": plateau}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as the schedule did whose state this is."""
+        self._steps = state["steps"]
+        self._every_step.load_state_dict(state["every_step"])
+        if self._plateau is not None:
+            self._plateau.load_state_dict(state["plateau"])
 
 
 def _step_scheduler(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from dataclasses import replace
 
@@ -11,20 +13,25 @@ from torch import nn
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import parse_init
 from medtransfer.config.recipe import RecipeSettings
+from medtransfer.config.typed import plain
 from medtransfer.errors import ConfigError
 from medtransfer.models.build import head_prefixes
 from medtransfer.models.start import starting_network as network_at_start
 from medtransfer.models.units import network_units
 from medtransfer.models.weights import StateDict
-from medtransfer.seeds import derived_seed
 from medtransfer.training.inputs import pixel_statistics
+from medtransfer.training.oversight import Oversight
 from medtransfer.training.prediction import predict
 from medtransfer.training.specification import Outcome, Part, Specification
 from medtransfer.training.stages import fit
 
 
 def train(
-    specification: Specification, parts: dict[str, Part], source: StateDict, device: torch.device
+    specification: Specification,
+    parts: dict[str, Part],
+    source: StateDict,
+    device: torch.device,
+    oversight: Oversight | None = None,
 ) -> Outcome:
     """Fine-tune on ``parts["train"]``, select on ``parts["validation"]``, predict all other parts.
 
@@ -33,30 +40,47 @@ def train(
         parts: the images; everything beside ``train`` is predicted with the selected weights.
         source: pre-trained weights; empty for the init ``random``.
         device: where to compute.
+        oversight: what saves the run's state and shows it; by default nothing does. A run that was
+            stopped goes on from its state, and comes to the same bits on the CPU.
 
     Raises:
         ConfigError: the recipe doesn't fit the images or the task.
         TrainingError: the loss is no longer finite.
+        Stopped: the oversight is told to stop.
     """
     specification = resolved(specification, parts["train"])
+    oversight = oversight or Oversight()
+    oversight.keeper.identify(**identity(specification, device))
     network = starting_network(specification, parts["train"], source)
     network = network.to(device).to(memory_format=torch.channels_last)
     parts = {name: _on_device(part, device) for name, part in parts.items()}
-    torch.manual_seed(derived_seed(specification.seed, "dropout"))
-    started = time.perf_counter()
-    outcome = fit(network, specification, parts)
-    trained = time.perf_counter()
+    outcome = fit(network, specification, parts, oversight)
+    training_seconds, trained = oversight.keeper.seconds, time.perf_counter()
     for name, part in parts.items():
         if name != "train":
             outcome.logits[name] = predict(network, part.pixels, specification)
     outcome.facts |= {
-        "training_seconds": trained - started,
+        "training_seconds": training_seconds,
         "evaluation_seconds": time.perf_counter() - trained,
         "parameters": sum(p.numel() for p in network.parameters()),
         "units": [unit.name for unit in network_units(network)],
         "image_size": specification.recipe.input_side(parts["train"].pixels.shape[1]),
+        "resumed": oversight.keeper.resumed,
+        "state_seconds": oversight.keeper.state_seconds,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
     return outcome
+
+
+def identity(specification: Specification, device: torch.device) -> dict[str, str]:
+    """What a saved state must share with a run, beside the images, the weights and the code."""
+    settings = json.dumps(plain(specification), sort_keys=True)
+    return {
+        "settings": hashlib.sha256(settings.encode()).hexdigest(),
+        "torch": str(torch.__version__),
+        "device": device.type,
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+    }
 
 
 def resolved(specification: Specification, training: Part) -> Specification:

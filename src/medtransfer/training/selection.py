@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from medtransfer.config.dataset import Metric
 from medtransfer.config.recipe import Monitor
@@ -49,3 +50,12 @@ class Selection:
     def exhausted(self) -> bool:
         """Whether the patience has run out."""
         return self._patience is not None and self._waited >= self._patience
+
+    def state_dict(self) -> dict[str, float | None]:
+        """What later validations are compared with."""
+        return {"best": self._best, "best_trained": self._best_trained, "waited": self._waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as the selection did whose state this is."""
+        self._best, self._best_trained = state["best"], state["best_trained"]
+        self._waited = state["waited"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from medtransfer.config.dataset import Metric, Task
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.models.weights import StateDict
+from medtransfer.training.arithmetic import Arithmetic, choose
+from medtransfer.training.pixels import Pixels
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Specification:
     Attributes:
         init: a name that :func:`medtransfer.config.names.parse_init` knows.
         mean, std: input normalisation per channel, of images in [0, 1].
+        arithmetic: how the network is computed; None: as is safe on the device.
     """
 
     task: Task
@@ -31,13 +35,18 @@ class Specification:
     seed: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    arithmetic: Arithmetic | None = None
+
+    def arithmetic_on(self, device: torch.device) -> Arithmetic:
+        """How the network is computed on a device."""
+        return self.arithmetic or choose(self.recipe.precision, device)
 
 
 @dataclass(frozen=True)
 class Part:
     """The images of one part: pixels uint8 or uint16, N x H x W x C; labels as in Predictions."""
 
-    pixels: torch.Tensor
+    pixels: Pixels
     labels: torch.Tensor
 
 
@@ -61,4 +70,13 @@ class Outcome:
     best_step: int = -1
     best_value: float = float("nan")
     best_monitored: float = float("nan")
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What came out so far."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "specification"}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as the outcome did whose state this is."""
+        for name, value in state.items():
+            setattr(self, name, value)

@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +16,17 @@ from torch import nn
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.errors import TrainingError
 from medtransfer.evaluation.metrics import Predictions, evaluate
-from medtransfer.training.batches import Batch, training_batches
+from medtransfer.seeds import derived_seed
+from medtransfer.training.batches import Batch, TrainingBatches
 from medtransfer.training.freezing import learning, set_training_mode
+from medtransfer.training.learner import Learner
 from medtransfer.training.losses import balanced_weights, loss_of, mixed_loss
 from medtransfer.training.optimisation import Schedule, build_optimizer
+from medtransfer.training.oversight import Oversight
 from medtransfer.training.prediction import logits_of, predict
 from medtransfer.training.selection import Selection, monitored_name
 from medtransfer.training.specification import Outcome, Part, Specification
+from medtransfer.training.state import Snapshot
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Stage:
         first_step: optimiser steps of the stages before.
         steps_per_epoch: steps that see as many images as there are.
         class_weights: of :func:`balanced_weights`, or None.
+        last_step: of the run, if neither this stage nor a later one ends early.
     """
 
     name: str
@@ -40,6 +47,7 @@ class Stage:
     first_step: int
     steps_per_epoch: float
     class_weights: torch.Tensor | None
+    last_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,38 +65,66 @@ class Progress:
     learning_rate: float = math.nan
 
 
-def fit(network: nn.Module, specification: Specification, parts: dict[str, Part]) -> Outcome:
+def fit(
+    network: nn.Module,
+    specification: Specification,
+    parts: dict[str, Part],
+    oversight: Oversight | None = None,
+) -> Outcome:
     """Train ``network``, in place, through all stages; each starts from the best weights of the last.
 
     Args:
         network: at its start, on the device of the parts.
         specification: resolved for the training images.
         parts: ``train`` and ``validation``.
+        oversight: what saves the run's state, from which this goes on, and shows it.
 
     Returns:
         The outcome with best weights, history and what each stage came to.
 
     Raises:
         TrainingError: the loss is no longer finite.
+        Stopped: the oversight is told to stop.
     """
-    training, recipe = parts["train"], specification.recipe
-    weights = None
+    oversight = oversight or Oversight()
+    outcome = Outcome(specification, facts={"stages": []})
+    with oversight.keeper.stop.deferred():
+        saved = oversight.keeper.load(_bytes(network)) or {}
+        outcome.load_state_dict(saved.get("outcome", {}))
+        for stage in _stages_to_come(specification, parts["train"], outcome):
+            with learning(network, stage.specification.recipe.train):
+                fact = _run_stage(network, stage, parts, outcome, oversight, saved.pop("learner", None))
+            outcome.facts["stages"].append(fact)
+            network.load_state_dict(outcome.weights)
+        oversight.keeper.attend(_steps(outcome), lambda: {"outcome": outcome.state_dict()})
+    for display in oversight.displays:
+        display.close()
+    network.load_state_dict(outcome.weights)
+    outcome.facts["steps"] = _steps(outcome)
+    return outcome
+
+
+def _bytes(network: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in network.state_dict().values())
+
+
+def _stages_to_come(specification: Specification, training: Part, outcome: Outcome) -> Iterator[Stage]:
+    """The stages that the outcome doesn't have, each counting on from the one before."""
+    recipe, weights = specification.recipe, None
     if recipe.class_weights == "balanced":
         outputs = len(specification.outputs)
         weights = balanced_weights(training.labels, specification.task, outputs)
-    batches = training_batches(training, specification)
     per_epoch = max(1, len(training.pixels) / recipe.batch_size)
-    outcome, steps = Outcome(specification), 0
-    facts: list[dict[str, object]] = []
-    for name, settings in stage_recipes(recipe).items():
-        stage = Stage(name, replace(specification, recipe=settings), steps, per_epoch, weights)
-        with learning(network, settings.train):
-            done, reason = _run_stage(network, stage, parts, batches, outcome)
-        steps += done
-        facts.append({"stage": name, "steps": done, "ended_by": reason, "best_step": outcome.best_step})
-        network.load_state_dict(outcome.weights)
-    outcome.facts |= {"steps": steps, "stages": facts}
-    return outcome
+    to_come = list(stage_recipes(recipe).items())[len(outcome.facts["stages"]) :]
+    for i, (name, settings) in enumerate(to_come):
+        first = _steps(outcome)
+        last = first + sum(later.total_steps(len(training.pixels)) for _, later in to_come[i:])
+        yield Stage(name, replace(specification, recipe=settings), first, per_epoch, weights, last)
+
+
+def _steps(outcome: Outcome) -> int:
+    """Of the stages that are finished."""
+    return sum(fact["steps"] for fact in outcome.facts["stages"])
 
 
 def stage_recipes(recipe: RecipeSettings) -> dict[str, RecipeSettings]:
@@ -114,31 +150,64 @@ def _run_stage(
     network: nn.Module,
     stage: Stage,
     parts: dict[str, Part],
-    batches: Iterator[Batch],
     outcome: Outcome,
-) -> tuple[int, str]:
-    """Steps done and why the stage ended; best weights and history go into ``outcome``."""
-    recipe = stage.specification.recipe
+    oversight: Oversight,
+    saved: Snapshot | None,
+) -> dict[str, Any]:
+    """What the stage came to; best weights and history go into ``outcome``.
+
+    Args:
+        saved: the state of the stage's learner to go on from, or None to begin.
+    """
+    recipe, first = stage.specification.recipe, stage.first_step
     total = recipe.total_steps(len(parts["train"].pixels))
-    optimizer = build_optimizer(network, recipe)
-    schedule = Schedule(optimizer, recipe, total)
-    selection = Selection(recipe.monitor, recipe.patience)
     stops = {round(total * (i + 1) / recipe.validations) for i in range(recipe.validations)}
-    losses: list[torch.Tensor] = []
-    validate(network, stage, parts["validation"], selection, outcome, Progress(stage.first_step))
-    for step in range(1, total + 1):
-        rate = schedule.rate
-        losses.append(_step(network, stage, next(batches), optimizer))
-        schedule.after_step()
-        if step in stops:
-            reached = stage.first_step + step
-            progress = Progress(reached, _mean_loss(losses, reached), rate)
-            losses.clear()
-            value = validate(network, stage, parts["validation"], selection, outcome, progress)
-            schedule.after_validation(value)
-            if reason := _reason_to_end(recipe, selection, schedule):
-                return step, reason
-    return total, "budget"
+    learner = _new_learner(network, stage, parts["train"], total)
+    if saved is not None:
+        learner.load_state_dict(saved)
+        set_training_mode(network, recipe.train)
+    for display in oversight.displays:
+        display.begin(stage.name, first + learner.steps, stage.last_step, recipe.batch_size)
+    if saved is None:
+        _validate(learner, stage, parts["validation"], outcome, oversight, Progress(first))
+    reason = None
+    while learner.steps < total and reason is None:
+        oversight.keeper.attend(first + learner.steps, partial(_snapshot, learner, outcome))
+        rate = learner.schedule.rate
+        take_step(learner, stage)
+        for display in oversight.displays:
+            display.stepped(first + learner.steps, learner.losses[-1])
+        if learner.steps in stops:
+            reached = first + learner.steps
+            progress = Progress(reached, _mean_loss(learner.losses, reached), rate)
+            learner.losses.clear()
+            value = _validate(learner, stage, parts["validation"], outcome, oversight, progress)
+            learner.schedule.after_validation(value)
+            reason = _reason_to_end(recipe, learner.selection, learner.schedule)
+    return {
+        "stage": stage.name,
+        "steps": learner.steps,
+        "ended_by": reason or "budget",
+        "best_step": outcome.best_step,
+    }
+
+
+def _new_learner(network: nn.Module, stage: Stage, training: Part, total: int) -> Learner:
+    """A stage at its first step; every stage has the same draws, whatever the stages before came to."""
+    recipe = stage.specification.recipe
+    torch.manual_seed(derived_seed(stage.specification.seed, "dropout"))
+    optimizer = build_optimizer(network, recipe)
+    return Learner(
+        network,
+        optimizer,
+        Schedule(optimizer, recipe, total),
+        Selection(recipe.monitor, recipe.patience),
+        TrainingBatches(training, stage.specification),
+    )
+
+
+def _snapshot(learner: Learner, outcome: Outcome) -> Snapshot:
+    return {"learner": learner.state_dict(), "outcome": outcome.state_dict()}
 
 
 def _reason_to_end(recipe: RecipeSettings, selection: Selection, schedule: Schedule) -> str | None:
@@ -149,18 +218,18 @@ def _reason_to_end(recipe: RecipeSettings, selection: Selection, schedule: Sched
     return None
 
 
-def _step(
-    network: nn.Module, stage: Stage, batch: Batch, optimizer: torch.optim.Optimizer
-) -> torch.Tensor:
-    """One optimiser step; returns the loss without waiting for the device."""
+def take_step(learner: Learner, stage: Stage) -> None:
+    """One optimiser step; nothing waits for the device."""
     clip = stage.specification.recipe.gradient_clip
-    loss = _batch_loss(network, stage, batch)
-    optimizer.zero_grad(set_to_none=True)
+    loss = _batch_loss(learner.network, stage, next(learner.batches))
+    learner.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     if clip is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), clip)
-    optimizer.step()
-    return loss.detach()
+        nn.utils.clip_grad_norm_(learner.network.parameters(), clip)
+    learner.optimizer.step()
+    learner.schedule.after_step()
+    learner.losses.append(loss.detach())
+    learner.steps += 1
 
 
 def _batch_loss(network: nn.Module, stage: Stage, batch: Batch) -> torch.Tensor:
@@ -188,6 +257,21 @@ def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
             "gradient_clip in the recipe may help"
         )
     return mean
+
+
+def _validate(
+    learner: Learner,
+    stage: Stage,
+    part: Part,
+    outcome: Outcome,
+    oversight: Oversight,
+    progress: Progress,
+) -> float:
+    """As :func:`validate`, and shown."""
+    value = validate(learner.network, stage, part, learner.selection, outcome, progress)
+    for display in oversight.displays:
+        display.validated(outcome.history[-1], (outcome.best_step, outcome.best_value))
+    return value
 
 
 def validate(
