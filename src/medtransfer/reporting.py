@@ -118,9 +118,9 @@ def _depth_sections(gains: pd.DataFrame, study: StudySettings, percent: str) -> 
         return
     yield "<h2>Transferred depth</h2>"
     yield table(
-        "Starts in which only the first units keep the source's weights, against the same start without "
-        f"them: paired differences on the test set with {percent} intervals; p after Holm within each "
-        "data set, a family of their own.",
+        "Starts in which only the first units keep the source's weights, against the same start "
+        f"without them: paired differences on the test set with {percent} intervals; p after Holm "
+        "within each data set, a family of their own.",
         ("data set", "network", "training data", "comparison", "metric"),
         ("difference", "interval", "p (Holm)", "pairs", "verdict"),
         _gain_rows(partial, study),

@@ -115,6 +115,18 @@ def test_the_next_batch_is_read_ahead_once_and_in_another_thread():
     assert [main for _, main in pixels.reads] == [True, False, False, False]
 
 
+def test_training_reads_ahead_all_batches_but_the_first_of_an_epoch():
+    images = np.zeros((10, 12, 12, 1), dtype=np.uint8)
+    pixels = Recorded(images, np.arange(10))
+    batches = TrainingBatches(Part(pixels, torch.arange(10) % 2), specification(batch_size=3))
+    for _ in range(7):
+        next(batches)
+    assert [main for _, main in pixels.reads[:7]] == [True, False, False, True, False, False, True]
+    first, second = pixels.reads[:3], pixels.reads[3:6]
+    for epoch in (first, second):
+        assert len({place for places, _ in epoch for place in places}) == 9
+
+
 def test_what_was_read_ahead_is_dropped_where_something_else_is_asked_for():
     images = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
     reader = PixelReader(MappedPixels(images, np.arange(10)))

@@ -19,7 +19,7 @@ def test_the_default_study_is_the_embedded_one_with_these_jobs(tmp_path):
     assert jobs["train"] == 2 * 2 * 3 * 2 * 3 + 2 * 3 * 3 + 2  # whole starts, depths, pre-training
     assert (jobs["generate"], jobs["store"], jobs["split"]) == (3, 3, 3)
     assert (jobs["export_weights"], jobs["evaluate"], jobs["compare"]) == (2, 2, 1)
-    assert figures == dict.fromkeys(figures, 1) and set(figures) == {f"figure_{name}" for name in ALL_FIGURES}
+    assert figures == {f"figure_{name}": 1 for name in ALL_FIGURES}
 
 
 def test_all_is_a_target_in_front_of_the_resources(tmp_path):
@@ -131,7 +131,8 @@ def test_a_twin_may_take_weights_from_a_file_of_a_network_without_runs(tmp_path,
 
 
 @pytest.mark.parametrize(
-    "target", ["plan", "data", "weights", "searches", "train_all", "evaluation", "statistics", "figures"]
+    "target",
+    ["plan", "data", "weights", "searches", "train_all", "evaluation", "statistics", "figures"],
 )
 def test_every_stage_is_a_target(target, tmp_path, mini_settings):
     workspace = Workspace(tmp_path)

@@ -1,9 +1,4 @@
-"""Measure with which arithmetic networks train fastest on this machine, for recipes and runs to come.
-
-    python workflow/scripts/calibrate.py --model resnet50 deit_s --side 96 224 --threads 2
-
-Keep the machine free of other work. Runs to come read the file; those that are done stay as they are.
-"""
+"""Measure with which arithmetic networks train fastest on this machine, which must be idle."""
 
 import argparse
 import sys
@@ -16,7 +11,7 @@ from medtransfer.errors import shown_plainly
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--model", nargs="+", required=True, help="of config/models/, or names of architectures")
     add("--side", nargs="+", type=int, required=True, help="of the images that the network sees")

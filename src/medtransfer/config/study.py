@@ -78,8 +78,8 @@ class HardwareSettings:
     jobs_per_gpu: int = option("training jobs that share one GPU", default=1, minimum=1)
     train_threads: int = option("CPU threads of a training job", default=1, minimum=1)
     deterministic: bool = option(
-        "deterministic kernels only: the same bits twice on one kind of GPU, and slower; on the CPU runs "
-        "are so anyway",
+        "deterministic kernels only: the same bits twice on one kind of GPU, and slower; on the CPU "
+        "runs are so anyway",
         default=False,
     )
     save_seconds: float | None = option(

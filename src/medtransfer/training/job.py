@@ -15,6 +15,7 @@ from medtransfer.data.splits import training_subset
 from medtransfer.models.weights import StateDict
 from medtransfer.provenance import processor, software_versions
 from medtransfer.tables import Column, Schema
+from medtransfer.training.labels import outputs_without_contrast
 from medtransfer.training.oversight import Oversight
 from medtransfer.training.run import train
 from medtransfer.training.specification import Outcome, Part, Specification
@@ -103,10 +104,14 @@ def train_run(
         if len(chosen):
             rows[part] = chosen
     labels = label_array(store.samples, specification.outputs, specification.task)
+    unlearned = outputs_without_contrast(
+        labels[rows["train"]], specification.outputs, specification.task
+    )
     parts = cut_parts(store.images, labels, rows)
     oversight = oversight or Oversight()
     oversight.keeper.identify(images=images_identity(store, rows))
     outcome = train(specification, parts, source, torch.device(device), oversight)
+    outcome.facts["outputs_without_contrast"] = list(unlearned)
     return RunResult(
         outcome.weights,
         predictions_table(store.samples, rows, outcome, specification.outputs),
