@@ -18,6 +18,7 @@ from medtransfer.training.arithmetic import (
     Measurements,
     Rate,
     add_measurements,
+    attentions,
     choose,
     known_measurements,
     network_name,
@@ -229,6 +230,28 @@ def test_a_compiled_network_keeps_its_tensors_and_compiles_when_called(monkeypat
     assert prepare(network, Arithmetic(compiled=True), CPU) is network
     assert compiled == [network]
     assert list(network.state_dict()) == names
+
+
+def test_plain_attention_is_attention_but_for_rounding():
+    model = ModelSettings("test_vit", {"depth": 2})
+    arithmetics = (Arithmetic(), Arithmetic(attention="plain"))
+    networks = [prepare(build_network(model, 3, 2, 160, 0), a, CPU).eval() for a in arithmetics]
+    assert [[m.fused_attn for m in attentions(n)] for n in networks] == [[True] * 2, [False] * 2]
+    images = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    fused, plain = (network(images) for network in networks)
+    assert not torch.equal(fused, plain)
+    torch.testing.assert_close(plain, fused, rtol=1e-4, atol=1e-5)
+
+
+def test_calibration_tries_plain_attention_where_there_is_attention():
+    model = ModelSettings("test_vit", {"depth": 1})
+    small = Effort(rounds=1, seconds=0.0)
+    rates = measure(model, 160, 2, CPU, [Arithmetic("bfloat16")], small).rates
+    assert [rate.arithmetic.attention for rate in rates] == ["fused", "plain"]
+    found = Measurement(
+        "", 1, "", 1, 1, "", (Rate(rates[0].arithmetic, 1), Rate(rates[1].arithmetic, 2))
+    )
+    assert choose("bfloat16", CPU, found).attention == "plain"
 
 
 def test_logits_are_float32_in_bfloat16_too():

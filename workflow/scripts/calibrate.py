@@ -57,8 +57,9 @@ def show(found) -> None:
     )
     for rate in found.rates:
         how = rate.arithmetic
-        name = f"{how.precision}, {how.memory_format}{', compiled' * how.compiled}"
-        print(f"  {name:24} {rate.images_per_second:8.1f} images/s", file=sys.stderr, flush=True)
+        words = [how.precision, how.memory_format, f"{how.attention} attention"]
+        name = ", ".join([*words, "compiled"] if how.compiled else words)
+        print(f"  {name:42} {rate.images_per_second:8.1f} images/s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,16 @@ class Arithmetic:
 
     Attributes:
         precision: of the forward pass and the gradients of activations; weights are float32.
-        memory_format: of images and weights. It changes results by rounding only.
-        compiled: the network is compiled, again by rounding only.
+        memory_format: of images and weights. This and what follows changes results by rounding only.
+        compiled: the network is compiled.
+        attention: of timm's transformers; ``fused`` is torch's ``scaled_dot_product_attention``, whose
+            gradient in bfloat16 is slow on CPUs, ``plain`` is two products and a softmax.
     """
 
     precision: Precision = option("float32 or bfloat16", default="float32")
     memory_format: MemoryFormat = option("channels_last or contiguous", default="channels_last")
     compiled: bool = option("whether the network is compiled", default=False)
+    attention: Literal["fused", "plain"] = option("how timm's attention is computed", default="fused")
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,17 @@ def prepare(network: nn.Module, arithmetic: Arithmetic, device: torch.device) ->
     Compilation happens at the first steps; names and values of its tensors stay as they are.
     """
     network = network.to(device).to(memory_format=MEMORY_FORMATS[arithmetic.memory_format])
+    if arithmetic.attention == "plain":
+        for module in attentions(network):
+            module.fused_attn = False  # type: ignore[assignment]  # timm's own switch
     if arithmetic.compiled:
         network.compile()
     return network
+
+
+def attentions(network: nn.Module) -> list[nn.Module]:
+    """The modules of a timm network that compute attention in either way."""
+    return [module for module in network.modules() if hasattr(module, "fused_attn")]
 
 
 def network_name(model: ModelSettings) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from medtransfer.training.arithmetic import (
     Arithmetic,
     Measurement,
     Rate,
+    attentions,
     network_name,
     prepare,
     processor_model,
@@ -51,9 +52,14 @@ def measure(
 ) -> Measurement:
     """Rates of training steps on one batch, AdamW, in rounds in which each arithmetic has its turn.
 
+    Of a network with attention each is measured with the plain one, too.
+
     Raises:
         ConfigError: the network can't be built for images of this side.
     """
+    arithmetics = list(arithmetics)
+    if attentions(build_network(model, 3, 2, side, seed=0)):
+        arithmetics += [replace(a, attention="plain") for a in arithmetics]
     steps = {a: fixed_batch_step(model, side, batch_size, a, device) for a in arithmetics}
     seconds = seconds_per_call(steps, device, effort)
     return Measurement(
