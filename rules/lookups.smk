@@ -142,11 +142,16 @@ def running_flags(wildcards):
     hardware = CONFIG.hardware
     run = "{recipe}/{dataset}/{model}/{init}/{subset}/{split}/seed{seed}"
     flags = {
+        "--memory-format": hardware.memory_format != "auto",
+        "--compile": hardware.compile,
+        "--images-mb": hardware.images_mb is not None,
         "--deterministic": hardware.deterministic,
         "--save-seconds": hardware.save_seconds is not None,
         "--tensorboard": hardware.tensorboard,
     }
     values = {
+        "--memory-format": f" {hardware.memory_format}",
+        "--images-mb": f" {hardware.images_mb}",
         "--save-seconds": f" {hardware.save_seconds}",
         "--tensorboard": f" results/tensorboard/{run.format(**dict(wildcards.items()))}",
     }

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from test_training import store_of
 from training_runs import CPU, MODEL, problem, specification
 
 from medtransfer.config.recipe import AugmentationSettings
@@ -16,6 +18,7 @@ from medtransfer.models.build import build_network
 from medtransfer.training import prediction
 from medtransfer.training.batches import TrainingBatches
 from medtransfer.training.inputs import pixel_statistics
+from medtransfer.training.job import train_run
 from medtransfer.training.memory import free_bytes, room_for_images
 from medtransfer.training.pixels import MappedPixels, PixelReader, in_blocks
 from medtransfer.training.prediction import predict
@@ -182,3 +185,27 @@ def test_a_system_that_says_nothing_has_some_memory(tmp_path):
 def test_a_mapped_part_can_stand_for_a_resident_one(tmp_path):
     resident, mapped = both(tmp_path)
     assert replace(resident, pixels=mapped.pixels).labels is resident.labels
+
+
+def test_a_run_with_little_room_leaves_its_images_on_the_disk_and_comes_to_the_same(tmp_path):
+    store = store_of(tmp_path, "binary")
+    plan = specification(augmentation=CHANGING, normalisation="training_images")
+    expected = train_run(plan, store, "full", {}, "cpu")
+    used = store.split["part"].isin(["train", "validation", "test", "external"]).sum()
+    needed = int(used) * store.images[0].nbytes
+    enough, little = (
+        train_run(plan, replace(store, room=room), "full", {}, "cpu") for room in (needed, needed - 1)
+    )
+    assert [r.facts["images_in_memory"] for r in (expected, enough, little)] == [True, True, False]
+    for result in (enough, little):
+        pd.testing.assert_frame_equal(result.predictions, expected.predictions)
+        pd.testing.assert_frame_equal(result.history, expected.history)
+
+
+def test_the_record_says_how_the_network_was_computed(tmp_path):
+    store = store_of(tmp_path, "binary")
+    record = train_run(specification(precision="bfloat16"), store, "full", {}, "cpu").facts
+    assert record["arithmetic"] == {
+        "precision": "bfloat16", "memory_format": "channels_last", "compiled": False,
+        "attention": "fused",
+    }  # fmt: skip

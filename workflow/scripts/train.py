@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import medtransfer
@@ -40,6 +41,10 @@ def parse_arguments() -> argparse.Namespace:
     add("--device", default="auto", choices=["auto", "cpu", "cuda"])
     add("--jobs-per-gpu", type=int, default=1)
     add("--threads", type=int, default=1, help="CPU threads")
+    add("--memory-format", default="auto", choices=["auto", "channels_last", "contiguous"])
+    add("--compile", action="store_true", help="compile the network")
+    add("--measurements", type=Path, default=Path("resources/arithmetic.json"), help="of calibrate.py")
+    add("--images-mb", type=float, help="keep no more images in memory; default: half of what is free")
     add("--deterministic", action="store_true", help="deterministic kernels only, on a GPU")
     add("--folder", type=Path, required=True, help="where the run's files go")
     add("--state", type=Path, help="where its state is until it is done; default: .state in --folder")
@@ -88,13 +93,16 @@ def run(arguments: argparse.Namespace, device: str, state: Path, stop: StopReque
     code = code_fingerprint(Path(__file__), SOURCE_ROOT)
     keeper.identify(code=code, weights=sidecar.sha256)
     train = train_candidate if arguments.may_diverge else train_run
+    store = Store(
+        np.load(arguments.images, mmap_mode="r"),
+        pd.read_parquet(arguments.samples),
+        pd.read_parquet(arguments.split),
+        None if arguments.images_mb is None else int(arguments.images_mb * 2**20),
+    )
+    plan = specification(arguments, sidecar)
     result = train(
-        specification(arguments, sidecar),
-        Store(
-            np.load(arguments.images, mmap_mode="r"),
-            pd.read_parquet(arguments.samples),
-            pd.read_parquet(arguments.split),
-        ),
+        replace(plan, arithmetic=arithmetic(arguments, plan, store, device)),
+        store,
         arguments.subset,
         weights,
         device,
@@ -118,6 +126,24 @@ def specification(arguments: argparse.Namespace, sidecar):
         mean=sidecar.mean,
         std=sidecar.std,
     )
+
+
+def arithmetic(arguments: argparse.Namespace, plan, store, device: str):
+    """As it was measured on this processor; never timed here."""
+    import torch
+
+    from medtransfer.training import arithmetic as table
+    from medtransfer.training.job import input_side
+
+    place = torch.device(device)
+    found = table.known_measurements(arguments.measurements).nearest(
+        table.processor_model(place),
+        table.network_name(plan.model),
+        input_side(plan, store, arguments.subset),
+        arguments.threads,
+    )
+    wishes = (arguments.memory_format, arguments.compile)
+    return table.choose(plan.recipe.precision, place, found, *wishes)
 
 
 def oversight(arguments: argparse.Namespace, keeper):

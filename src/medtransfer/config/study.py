@@ -77,6 +77,22 @@ class HardwareSettings:
     )
     jobs_per_gpu: int = option("training jobs that share one GPU", default=1, minimum=1)
     train_threads: int = option("CPU threads of a training job", default=1, minimum=1)
+    memory_format: Literal["auto", "channels_last", "contiguous"] = option(
+        "of images and weights in training; auto: the fastest that was measured for the network on "
+        "this processor (workflow/scripts/calibrate.py), else channels_last",
+        default="auto",
+    )
+    compile: bool = option(
+        "compile networks at the start of each training job; on a CPU this takes minutes and brings "
+        "nothing",
+        default=False,
+    )
+    images_mb: float | None = option(
+        "MiB of images up to which a training job copies them into memory (and its GPU's); beyond, "
+        "each batch is read from the disk; by default half of what is free",
+        default=None,
+        minimum=0.0,
+    )
     deterministic: bool = option(
         "deterministic kernels only: the same bits twice on one kind of GPU, and slower; on the CPU "
         "runs are so anyway",

@@ -16,7 +16,9 @@ from medtransfer.models.weights import StateDict
 from medtransfer.provenance import processor, software_versions
 from medtransfer.tables import Column, Schema
 from medtransfer.training.labels import outputs_without_contrast
+from medtransfer.training.memory import room_for_images
 from medtransfer.training.oversight import Oversight
+from medtransfer.training.pixels import MappedPixels, Pixels
 from medtransfer.training.run import train
 from medtransfer.training.specification import Outcome, Part, Specification
 
@@ -58,11 +60,13 @@ class Store:
         images: uint8 or uint16, N x H x W x C, usually a memory map.
         samples: a table of schema SAMPLES.
         split: a table of schema SPLIT.
+        room: bytes up to which a run copies its images into memory; by default half of what is free.
     """
 
     images: np.ndarray
     samples: pd.DataFrame
     split: pd.DataFrame
+    room: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ def train_run(
     unlearned = outputs_without_contrast(
         labels[rows["train"]], specification.outputs, specification.task
     )
-    parts = cut_parts(store.images, labels, rows)
+    room = room_for_images(torch.device(device)) if store.room is None else store.room
+    parts = cut_parts(store.images, labels, rows, room)
     oversight = oversight or Oversight()
     oversight.keeper.identify(images=images_identity(store, rows))
     outcome = train(specification, parts, source, torch.device(device), oversight)
@@ -158,13 +163,35 @@ def label_array(samples: pd.DataFrame, outputs: tuple[str, ...], task: str) -> n
 
 
 def cut_parts(
-    images: np.ndarray, labels: np.ndarray, rows: Mapping[str, np.ndarray]
+    images: np.ndarray,
+    labels: np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    room: int | None = None,
 ) -> dict[str, Part]:
-    """Copy the rows of each part out of the pixel store."""
+    """The rows of each part of the pixel store, copied; left where they are if they need more room.
+
+    Args:
+        images: N x H x W x C.
+        labels: of :func:`label_array`.
+        rows: of each part.
+        room: bytes that all copies together may take; None: as many as they need.
+    """
+    needed = sum(len(chosen) for chosen in rows.values()) * (images.nbytes // max(1, len(images)))
+    fits = room is None or needed <= room
+
+    def pixels(chosen: np.ndarray) -> Pixels:
+        return torch.from_numpy(images[chosen]) if fits else MappedPixels(images, chosen)
+
     return {
-        name: Part(torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen]))
-        for name, chosen in rows.items()
+        name: Part(pixels(chosen), torch.from_numpy(labels[chosen])) for name, chosen in rows.items()
     }
+
+
+def input_side(specification: Specification, store: Store, subset: str) -> int:
+    """Side of the images that the network of a run sees."""
+    stored = store.images.shape[1]
+    images = len(training_subset(store.split, subset))
+    return specification.recipe.for_data(images, stored).input_side(stored)
 
 
 def predictions_table(

@@ -19,6 +19,7 @@ from medtransfer.models.build import head_prefixes
 from medtransfer.models.start import starting_network as network_at_start
 from medtransfer.models.units import network_units
 from medtransfer.models.weights import StateDict
+from medtransfer.training.arithmetic import prepare
 from medtransfer.training.inputs import pixel_statistics
 from medtransfer.training.oversight import Oversight
 from medtransfer.training.prediction import predict
@@ -49,10 +50,12 @@ def train(
         Stopped: the oversight is told to stop.
     """
     specification = resolved(specification, parts["train"])
+    arithmetic = specification.arithmetic_on(device)
+    specification = replace(specification, arithmetic=arithmetic)
     oversight = oversight or Oversight()
     oversight.keeper.identify(**identity(specification, device))
     network = starting_network(specification, parts["train"], source)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = prepare(network, arithmetic, device)
     parts = {name: _on_device(part, device) for name, part in parts.items()}
     outcome = fit(network, specification, parts, oversight)
     training_seconds, trained = oversight.keeper.seconds, time.perf_counter()
@@ -64,6 +67,7 @@ def train(
         "evaluation_seconds": time.perf_counter() - trained,
         "parameters": sum(p.numel() for p in network.parameters()),
         "units": [unit.name for unit in network_units(network)],
+        "images_in_memory": isinstance(parts["train"].pixels, torch.Tensor),
         "image_size": specification.recipe.input_side(parts["train"].pixels.shape[1]),
         "resumed": oversight.keeper.resumed,
         "state_seconds": oversight.keeper.state_seconds,
