@@ -20,8 +20,7 @@ from pydicom.uid import (
 )
 
 from medtransfer.config.dataset import DatasetSettings, GeneratorSettings
-from medtransfer.config.load import read_yaml
-from medtransfer.config.typed import parse
+from medtransfer.config.typed import parse, read_yaml
 from medtransfer.data.dicom import DicomFile
 from medtransfer.data.embedded.chest import (
     Patient,
