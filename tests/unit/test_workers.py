@@ -119,7 +119,7 @@ def test_memory_is_limited():
     with pytest.raises(MemoryError):
         answers(["much"])
     assert (
-        list(supervised_map(Memory(), [2**28] * 8, 1, Limits(memory_bytes=2**29)))
+        list(supervised_map(Memory(), [2**28] * 8, 1, Limits(memory_bytes=2**30)))
         == [(2**28, 2**28)] * 8
     )
 
