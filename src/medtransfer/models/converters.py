@@ -12,14 +12,13 @@ import torch
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.source import WeightFileSettings
 from medtransfer.errors import ConfigError, DataError
-from medtransfer.models.weights import StateDict
+from medtransfer.models.weights import StateDict, listed
 
 Report = Callable[[str], None]
 Rules = Sequence[tuple[str, Callable[[re.Match[str]], str]]]
 
 # what training frameworks and wrappers put before the names of a network
 WRAPPERS = re.compile(r"(?:(?:module|model|backbone|encoder|network|net|_orig_mod)\.)")
-SHOWN = 3
 
 
 def chosen_names(state: StateDict, file: WeightFileSettings, report: Report) -> StateDict:
@@ -298,9 +297,3 @@ def problem(missing: Sequence[str], unexpected: Sequence[str], shapes: Mapping[s
         shown = [f"{name}: {words}" for name, words in shapes.items()]
         parts.append(f"other shapes ({len(shapes)}): {listed(shown)}")
     return f"the weights don't belong to this network; {'; '.join(parts)}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (", ".join(names[:SHOWN]) or "none") + more

@@ -20,7 +20,7 @@ from medtransfer.models.build import head_prefixes
 from medtransfer.models.gabor import set_gabor_filters
 from medtransfer.models.released import ALWAYS_PRETRAINED, released_levels
 from medtransfer.models.units import Cut, is_norm, network_units, unit_of_tensors, within
-from medtransfer.models.weights import StateDict
+from medtransfer.models.weights import COUNTER, StateDict, listed
 from medtransfer.seeds import derived_seed
 
 Origin = Literal["source", "drawn", "reset", "random"]
@@ -158,13 +158,12 @@ def body_weights(network: nn.Module, source: StateDict, grey: GreyStem = "sum") 
     heads = head_prefixes(network)
     wanted = {k: v for k, v in network.state_dict().items() if not k.startswith(heads)}
     given = {k: v for k, v in source.items() if not k.startswith(heads)}
-    # a counter that only momentum-free batch norm reads; some publishers leave it out
-    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+    missing = [k for k in wanted if k not in given and not k.endswith(COUNTER)]
     unexpected = [k for k in given if k not in wanted]
     if missing or unexpected:
         raise DataError(
             "the weights don't belong to this network; "
-            f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}"
+            f"missing: {listed(missing)}; unexpected: {listed(unexpected)}"
         )
     fitted: StateDict = {}
     for name, tensor in given.items():
@@ -174,11 +173,6 @@ def body_weights(network: nn.Module, source: StateDict, grey: GreyStem = "sum") 
             found, needed = tuple(tensor.shape), tuple(shape)
             raise DataError(f"weight {name} has shape {found}; the network's is {needed}")
     return fitted
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (", ".join(names[:3]) or "none") + more
 
 
 def fit_channels(tensor: torch.Tensor, shape: torch.Size, grey: GreyStem = "sum") -> torch.Tensor:

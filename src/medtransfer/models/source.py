@@ -17,14 +17,12 @@ from medtransfer.models.build import build_network, head_prefixes
 from medtransfer.models.checkpoints import read_checkpoint
 from medtransfer.models.converters import chosen_names, converted, problem, without_wrappers
 from medtransfer.models.hub import completed, fetched
-from medtransfer.models.weights import Sidecar, StateDict
+from medtransfer.models.weights import COUNTER, Sidecar, StateDict
 
 Report = Callable[[str], None]
 
 # of networks that are built for any size, where nothing says at which they were trained
 USUAL_SIZE = 224
-# a counter that only momentum-free batch norm reads; some publishers leave it out
-COUNTER = "num_batches_tracked"
 
 
 def import_weights(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from safetensors.torch import load_file, save_file
 from medtransfer.errors import DataError
 
 StateDict = dict[str, torch.Tensor]
+
+# a counter that only momentum-free batch norm reads; some publishers leave it out
+COUNTER = "num_batches_tracked"
+# how many names of tensors an error shows
+SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -85,3 +91,9 @@ def load_weights(path: Path) -> tuple[StateDict, Sidecar]:
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (", ".join(names[:SHOWN]) or "none") + more
