@@ -11,6 +11,7 @@ import ctypes
 import faulthandler
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import time
@@ -18,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 Request = TypeVar("Request")
@@ -36,7 +38,7 @@ class Limits:
     """What one request may take."""
 
     seconds: float = 120.0
-    memory_bytes: int = 3 * 2**30
+    memory_bytes: int = 3 * 2**30  # beside what a child holds before its first request
 
 
 @dataclass(frozen=True)
@@ -207,14 +209,24 @@ def _restrict(limits: Limits) -> None:
     """Limit memory, leave no memory image behind, and silence what C libraries print of headers."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # private memory only: a mapped pixel store of any size doesn't count
+    allowed = _private_bytes() + limits.memory_bytes
     _, highest = resource.getrlimit(resource.RLIMIT_DATA)
-    if highest == resource.RLIM_INFINITY or highest >= limits.memory_bytes:
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, highest))
+    if highest == resource.RLIM_INFINITY or highest >= allowed:
+        resource.setrlimit(resource.RLIMIT_DATA, (allowed, highest))
     _keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+
+
+def _private_bytes() -> int:
+    """What counts towards RLIMIT_DATA already: libraries' data and the stacks of a thread per core."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0  # not Linux, where the limit counts nothing either
+    return sum(1024 * int(kib) for kib in re.findall(r"VmData:\s+(\d+) kB", status))
 
 
 def _keep_freed_memory() -> None:
