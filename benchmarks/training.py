@@ -1,6 +1,6 @@
 """How fast training is, beside a plain PyTorch loop, timm's parts, and the step alone.
 
-    python benchmarks/training.py                  the whole table, a quarter of an hour on two cores
+    python benchmarks/training.py                  the whole table, 14 minutes on two cores
     python benchmarks/training.py --quick          a look, two minutes
     python benchmarks/training.py --networks resnet18 --sides 96 --threads 1
 

@@ -144,6 +144,7 @@ def running_flags(wildcards):
     flags = {
         "--memory-format": hardware.memory_format != "auto",
         "--compile": hardware.compile,
+        "--checkpoint-activations": hardware.checkpoint_activations,
         "--images-mb": hardware.images_mb is not None,
         "--deterministic": hardware.deterministic,
         "--save-seconds": hardware.save_seconds is not None,

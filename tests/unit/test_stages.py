@@ -400,9 +400,9 @@ def test_smoothing_weights_and_mixup_hold_in_both_stages(monkeypatch):
     seen = []
     original = stages.loss_of
 
-    def recording(logits, labels, task, smoothing, weights):
+    def recording(logits, labels, task, smoothing, weights, answers):
         seen.append((smoothing, weights is not None))
-        return original(logits, labels, task, smoothing, weights)
+        return original(logits, labels, task, smoothing, weights, answers)
 
     monkeypatch.setattr(stages, "loss_of", recording)
     run(freezing_plan(label_smoothing=0.1, class_weights="balanced", mixup=0.3))

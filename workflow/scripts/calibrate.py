@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from medtransfer.allocation import keep_all_memory
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.typed import read_settings
 from medtransfer.errors import shown_plainly
@@ -34,6 +35,7 @@ def main() -> None:
     from medtransfer.training.calibration import ARITHMETICS, Effort, measure
 
     torch.set_num_threads(arguments.threads)
+    keep_all_memory()  # as training does
     device = torch.device(arguments.device)
     compiled = [replace(a, compiled=True) for a in ARITHMETICS] if arguments.compile else []
     effort = Effort(arguments.rounds, arguments.seconds)

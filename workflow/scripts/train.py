@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import medtransfer
+from medtransfer.allocation import keep_all_memory
 from medtransfer.code_fingerprint import code_fingerprint
 from medtransfer.config.argument import add_settings
 from medtransfer.config.model import ModelSettings
@@ -42,7 +43,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--jobs-per-gpu", type=int, default=1)
     add("--threads", type=int, default=1, help="CPU threads")
     add("--memory-format", default="auto", choices=["auto", "channels_last", "contiguous"])
-    add("--compile", action="store_true", help="compile the network")
+    trade = parser.add_mutually_exclusive_group().add_argument
+    trade("--compile", action="store_true", help="compile the network")
+    trade("--checkpoint-activations", action="store_true", help="less memory, more time")
     add("--measurements", type=Path, default=Path("resources/arithmetic.json"), help="of calibrate.py")
     add("--images-mb", type=float, help="keep no more images in memory; default: half of what is free")
     add("--deterministic", action="store_true", help="deterministic kernels only, on a GPU")
@@ -86,6 +89,7 @@ def run(arguments: argparse.Namespace, device: str, state: Path, stop: StopReque
     from medtransfer.training.keeper import Keeper
 
     torch.set_num_threads(arguments.threads)
+    keep_all_memory()
     if deterministic:
         make_deterministic()
     weights, sidecar = load_weights(arguments.weights) if arguments.weights else ({}, RANDOM_START)
@@ -143,7 +147,8 @@ def arithmetic(arguments: argparse.Namespace, plan, store, device: str):
         arguments.threads,
     )
     wishes = (arguments.memory_format, arguments.compile)
-    return table.choose(plan.recipe.precision, place, found, *wishes)
+    chosen = table.choose(plan.recipe.precision, place, found, *wishes)
+    return replace(chosen, checkpointed=arguments.checkpoint_activations)
 
 
 def oversight(arguments: argparse.Namespace, keeper):

@@ -151,6 +151,13 @@ class RecipeSettings:
     )
     momentum: float = option("momentum of sgd and rmsprop", default=0.9, minimum=0.0, maximum=1.0)
     batch_size: int = option("images a step", default=32, minimum=1)
+    micro_batch_size: int | None = option(
+        "images that go through the network at once, where a batch doesn't fit into memory: a step "
+        "adds up the gradients of such pieces. As without, but for rounding, and for batch norm, which "
+        "sees the pieces one by one",
+        default=None,
+        minimum=1,
+    )
     epochs: float | None = option(
         "budget in passes over the training images", default=None, minimum=0.0
     )

@@ -87,6 +87,11 @@ class HardwareSettings:
         "nothing",
         default=False,
     )
+    checkpoint_activations: bool = option(
+        "compute the activations of each block again for its gradient rather than keep them: the same "
+        "result with less memory, in about a third more time",
+        default=False,
+    )
     images_mb: float | None = option(
         "MiB of images up to which a training job copies them into memory (and its GPU's); beyond, "
         "each batch is read from the disk; by default half of what is free",
@@ -110,6 +115,12 @@ class HardwareSettings:
     )
     store_threads: int = option("processes that decode images", default=8, minimum=1)
     connections: int = option("files of a data set downloaded at once", default=2, minimum=1)
+
+    def __post_init__(self) -> None:
+        if self.compile and self.checkpoint_activations:
+            raise ConfigError(
+                "keys 'compile' and 'checkpoint_activations' are both true; allowed: one of them"
+            )
 
 
 @dataclass(frozen=True)

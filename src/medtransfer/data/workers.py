@@ -7,7 +7,6 @@ request with it; that request is tried once more, alone, before it is given up.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import multiprocessing
 import os
@@ -22,11 +21,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from medtransfer.allocation import keep_some_memory
+
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
-# Options of glibc's mallopt
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # Requests that wait in a child's pipe, so that it never idles while the parent is busy.
 WAITING = 4
 # A child whose parent is gone ends itself after this time beyond its limit.
@@ -213,7 +212,7 @@ def _restrict(limits: Limits) -> None:
     _, highest = resource.getrlimit(resource.RLIMIT_DATA)
     if highest == resource.RLIM_INFINITY or highest >= allowed:
         resource.setrlimit(resource.RLIMIT_DATA, (allowed, highest))
-    _keep_freed_memory()
+    keep_some_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -227,11 +226,3 @@ def _private_bytes() -> int:
     except OSError:
         return 0  # not Linux, where the limit counts nothing either
     return sum(1024 * int(kib) for kib in re.findall(r"VmData:\s+(\d+) kB", status))
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse what the last image needed: fresh pages cost a third of an uncompressed one."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, size in ((M_MMAP_THRESHOLD, 32 * 2**20), (M_TRIM_THRESHOLD, 256 * 2**20)):
-            mallopt(option, size)

@@ -23,6 +23,7 @@ from torch import nn
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.typed import option, parse
 from medtransfer.errors import ConfigError
+from medtransfer.training.recomputation import recompute_activations
 
 Precision = Literal["float32", "bfloat16"]
 MemoryFormat = Literal["channels_last", "contiguous"]
@@ -44,12 +45,14 @@ class Arithmetic:
         compiled: the network is compiled.
         attention: of timm's transformers; ``fused`` is torch's ``scaled_dot_product_attention``, whose
             gradient in bfloat16 is slow on CPUs, ``plain`` is two products and a softmax.
+        checkpointed: as :mod:`medtransfer.training.recomputation` does it.
     """
 
     precision: Precision = option("float32 or bfloat16", default="float32")
     memory_format: MemoryFormat = option("channels_last or contiguous", default="channels_last")
     compiled: bool = option("whether the network is compiled", default=False)
     attention: Literal["fused", "plain"] = option("how timm's attention is computed", default="fused")
+    checkpointed: bool = option("whether activations are computed again for gradients", default=False)
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,8 @@ def prepare(network: nn.Module, arithmetic: Arithmetic, device: torch.device) ->
     if arithmetic.attention == "plain":
         for module in attentions(network):
             module.fused_attn = False  # type: ignore[assignment]  # timm's own switch
+    if arithmetic.checkpointed:
+        recompute_activations(network)
     if arithmetic.compiled:
         network.compile()
     return network

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +102,17 @@ class ShuffledRows:
         whole = min(self._size, self._count)
         self._batches = [rows for rows in torch.split(order, self._size) if len(rows) == whole]
         self._taken = 0
+
+
+def pieces(batch: Batch, size: int | None) -> Iterator[Batch]:
+    """A batch in pieces of at most this many images, as equal as can be; whole without a size."""
+    count = 1 if size is None else math.ceil(len(batch.images) / size)
+    images, labels = batch.images.tensor_split(count), batch.labels.tensor_split(count)
+    others: Sequence[torch.Tensor | None] = (
+        [None] * count if batch.other_labels is None else batch.other_labels.tensor_split(count)
+    )
+    for parts in zip(images, labels, others, strict=True):
+        yield Batch(*parts, batch.share)
 
 
 def mixed(batch: Batch, alpha: float, generator: np.random.Generator) -> Batch:

@@ -14,6 +14,7 @@ def loss_of(
     task: Task,
     label_smoothing: float = 0.0,
     weights: torch.Tensor | None = None,
+    answers: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy; per output for binary and multilabel, where unknown (NaN) labels don't count.
 
@@ -25,27 +26,37 @@ def loss_of(
             of a yes or no, the targets are 1 - s/2 and s/2.
         weights: of :func:`balanced_weights`; each image's loss is multiplied by its label's weight
             and the sum divided by the number of images, not by the sum of their weights.
+        answers: of :func:`known_answers` of a larger batch of which this is a piece; losses of all its
+            pieces add up to the loss of the whole. By default the piece is the whole.
     """
+    if answers is None:
+        answers = known_answers(labels, task)
     if task in ("binary", "multilabel"):
-        targets = labels[:, None] if task == "binary" else labels
-        return _binary_loss(logits, targets.to(logits.dtype), label_smoothing, weights)
+        targets = (labels[:, None] if task == "binary" else labels).to(logits.dtype)
+        return _binary_losses(logits, targets, label_smoothing, weights).sum() / answers
     if weights is None:
-        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        mean = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        return mean * (len(labels) / answers)
     losses = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
-    return (losses * weights[labels]).mean()
+    return (losses * weights[labels]).sum() / answers
 
 
-def _binary_loss(
+def known_answers(labels: torch.Tensor, task: Task) -> torch.Tensor | int:
+    """By what a batch's sum of losses is divided: the number of its known labels, at least 1."""
+    return len(labels) if task != "multilabel" else (~labels.isnan()).sum().clamp(min=1)
+
+
+def _binary_losses(
     logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float, weights: torch.Tensor | None
 ) -> torch.Tensor:
-    """Mean over the known labels (targets, N x K of 0, 1 and NaN)."""
+    """Of each label, N x K; 0 for unknown ones (targets, N x K of 0, 1 and NaN)."""
     known = ~targets.isnan()
     targets = targets.nan_to_num()
     smooth = targets * (1 - label_smoothing) + label_smoothing / 2
     losses = functional.binary_cross_entropy_with_logits(logits, smooth, reduction="none")
     if weights is not None:
         losses = losses * torch.where(targets > 0, weights[1], weights[0])
-    return (losses * known).sum() / known.sum().clamp(min=1)
+    return losses * known
 
 
 def mixed_loss(first: torch.Tensor, second: torch.Tensor, share: float) -> torch.Tensor:

@@ -27,12 +27,17 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def evaluation_batch(specification: Specification) -> int:
+    """Images that are predicted at once: fewer where the recipe says that memory is short."""
+    return min(EVALUATION_BATCH, specification.recipe.micro_batch_size or EVALUATION_BATCH)
+
+
 @torch.no_grad()
 def predict(network: nn.Module, pixels: Pixels, specification: Specification) -> np.ndarray:
     """Logits in evaluation mode, float32, N x K, of stored pixels, N x H x W x C."""
     network.eval()
     batches = [
         logits_of(network, evaluation_images(batch, specification.recipe), specification)
-        for batch in in_blocks(pixels, EVALUATION_BATCH)
+        for batch in in_blocks(pixels, evaluation_batch(specification))
     ]
     return torch.cat(batches).cpu().numpy()

@@ -21,10 +21,11 @@ from medtransfer.models.units import network_units
 from medtransfer.models.weights import StateDict
 from medtransfer.training.arithmetic import prepare
 from medtransfer.training.inputs import pixel_statistics
+from medtransfer.training.out_of_memory import with_images_at_once, within_memory
 from medtransfer.training.oversight import Oversight
 from medtransfer.training.prediction import predict
 from medtransfer.training.specification import Outcome, Part, Specification
-from medtransfer.training.stages import fit
+from medtransfer.training.stages import fit, trial_step
 
 
 def train(
@@ -46,7 +47,7 @@ def train(
 
     Raises:
         ConfigError: the recipe doesn't fit the images or the task.
-        TrainingError: the loss is no longer finite.
+        TrainingError: the loss is no longer finite, or memory doesn't suffice.
         Stopped: the oversight is told to stop.
     """
     specification = resolved(specification, parts["train"])
@@ -57,7 +58,11 @@ def train(
     network = starting_network(specification, parts["train"], source)
     network = prepare(network, arithmetic, device)
     parts = {name: _on_device(part, device) for name, part in parts.items()}
-    outcome = fit(network, specification, parts, oversight)
+    outcome = within_memory(
+        lambda: fit(network, specification, parts, oversight),
+        lambda images: trial_step(network, with_images_at_once(specification, images), parts["train"]),
+        specification,
+    )
     training_seconds, trained = oversight.keeper.seconds, time.perf_counter()
     for name, part in parts.items():
         if name != "train":

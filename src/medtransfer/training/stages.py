@@ -17,10 +17,10 @@ from medtransfer.config.recipe import RecipeSettings
 from medtransfer.errors import TrainingError
 from medtransfer.evaluation.metrics import Predictions, evaluate
 from medtransfer.seeds import derived_seed
-from medtransfer.training.batches import Batch, TrainingBatches
+from medtransfer.training.batches import Batch, TrainingBatches, pieces
 from medtransfer.training.freezing import learning, set_training_mode
 from medtransfer.training.learner import Learner
-from medtransfer.training.losses import balanced_weights, loss_of, mixed_loss
+from medtransfer.training.losses import balanced_weights, known_answers, loss_of, mixed_loss
 from medtransfer.training.optimisation import Schedule, build_optimizer
 from medtransfer.training.oversight import Oversight
 from medtransfer.training.prediction import logits_of, predict
@@ -221,25 +221,48 @@ def _reason_to_end(recipe: RecipeSettings, selection: Selection, schedule: Sched
 def take_step(learner: Learner, stage: Stage) -> None:
     """One optimiser step; nothing waits for the device."""
     clip = stage.specification.recipe.gradient_clip
-    loss = _batch_loss(learner.network, stage, next(learner.batches))
     learner.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
+    loss = _gradients(learner.network, stage, next(learner.batches))
     if clip is not None:
         nn.utils.clip_grad_norm_(learner.network.parameters(), clip)
     learner.optimizer.step()
     learner.schedule.after_step()
-    learner.losses.append(loss.detach())
+    learner.losses.append(loss)
     learner.steps += 1
 
 
-def _batch_loss(network: nn.Module, stage: Stage, batch: Batch) -> torch.Tensor:
+def trial_step(network: nn.Module, specification: Specification, training: Part) -> None:
+    """One step as the stages take them; the network is not what it was afterwards."""
+    network.zero_grad(set_to_none=True)
+    set_training_mode(network, "all")
+    stage = Stage("trial", specification, 0, 1.0, None)
+    with torch.enable_grad():
+        take_step(_new_learner(network, stage, training, total=1), stage)
+    network.zero_grad(set_to_none=True)
+
+
+def _gradients(network: nn.Module, stage: Stage, batch: Batch) -> torch.Tensor:
+    """Add the gradients of a batch's loss, piece by piece; returns the loss."""
+    losses = []
+    for piece in pieces(batch, stage.specification.recipe.micro_batch_size):
+        loss = _piece_loss(network, stage, piece, batch)
+        torch.autograd.backward(loss)
+        losses.append(loss.detach())
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def _piece_loss(network: nn.Module, stage: Stage, piece: Batch, batch: Batch) -> torch.Tensor:
+    """What a piece contributes to the loss of its batch."""
     specification, weights = stage.specification, stage.class_weights
     task, smoothing = specification.task, specification.recipe.label_smoothing
-    logits = logits_of(network, batch.images, specification)
-    loss = loss_of(logits, batch.labels, task, smoothing, weights)
-    if batch.other_labels is None:
+    logits = logits_of(network, piece.images, specification)
+    answers = known_answers(batch.labels, task)
+    loss = loss_of(logits, piece.labels, task, smoothing, weights, answers)
+    if piece.other_labels is None or batch.other_labels is None:
         return loss
-    return mixed_loss(loss, loss_of(logits, batch.other_labels, task, smoothing, weights), batch.share)
+    answers = known_answers(batch.other_labels, task)
+    other = loss_of(logits, piece.other_labels, task, smoothing, weights, answers)
+    return mixed_loss(loss, other, piece.share)
 
 
 def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
