@@ -15,6 +15,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from medtransfer.code_fingerprint import code_fingerprint
+from medtransfer.config.analyses import extra_weights, source_images
 from medtransfer.config.argument import as_argument
 from medtransfer.config.load import load_config
 from medtransfer.config.names import parse_init
@@ -46,8 +47,15 @@ try:
 except MedtransferError as error:
     raise WorkflowError(f"The configuration is not valid.\n{error}")
 
-RUNS = all_runs(CONFIG)
-WEIGHTS = needed_weights(RUNS, CONFIG.models)
+EXTRA_WEIGHTS = extra_weights(CONFIG)
+RUNS = all_runs(CONFIG, EXTRA_WEIGHTS)
+WEIGHTS = list(
+    dict.fromkeys([*needed_weights(RUNS, CONFIG.models), *EXTRA_WEIGHTS])
+)
+DATASETS = {
+    *(run.dataset for run in RUNS),
+    *filter(None, (source_images(source, CONFIG) for source, _ in WEIGHTS)),
+}
 SEARCHED = [n for n, recipe in CONFIG.recipes.items() if recipe.search is not None]
 CANDIDATES = [c for n in SEARCHED for c in candidate_recipes(n, CONFIG.recipes[n])]
 TRAINED_SOURCES = [s for s, _ in WEIGHTS if CONFIG.sources[s].pretraining is not None]
@@ -98,12 +106,13 @@ def one_of(names):
 wildcard_constraints:
     study=one_of(CONFIG.studies),
     recipe=one_of(run.recipe for run in RUNS),
-    dataset=one_of(run.dataset for run in RUNS),
+    dataset=one_of(DATASETS),
     model=one_of([*(run.model for run in RUNS), *(model for _, model in WEIGHTS)]),
     init=one_of(run.init for run in RUNS),
     subset=one_of(run.subset for run in RUNS),
     split=one_of(run.split for run in RUNS),
     seed=r"\d+",
+    probe=r"n\d+-b\d+-t\d+",
     searched=one_of(SEARCHED),
     source=one_of(source for source, _ in WEIGHTS),
     generated=one_of(GENERATED),

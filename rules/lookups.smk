@@ -5,6 +5,12 @@ REQUIRED: rules/common.smk. PROVIDES: paths and arguments as functions of wildca
 
 import json
 
+from medtransfer.config.analyses import (
+    analysed_runs,
+    distance_embeddings,
+    extractor,
+    transfer_embeddings,
+)
 from medtransfer.config.names import LIST_NAMES, fold_list_path, published_fold
 from medtransfer.config.runs import (
     Run,
@@ -194,6 +200,71 @@ def study_searches(wildcards):
     ]
 
 
+def kept_or_temp(path):
+    """An output that goes once its analyses are done, unless a study keeps its activations."""
+    kept = any(study.representation.keep for study in CONFIG.studies.values())
+    return path if kept else temp(path)
+
+
+def analysed(wildcards):
+    """The runs of a study on one data set whose representations are analysed."""
+    study = CONFIG.studies[wildcards.study]
+    return [run for run in analysed_runs(study) if run.dataset == wildcards.dataset]
+
+
+def analysed_datasets(study):
+    """The data sets of a study's analysed runs, in their order."""
+    runs = analysed_runs(CONFIG.studies[study])
+    return list(dict.fromkeys(run.dataset for run in runs))
+
+
+def activation_files(*names):
+    """An input function: these files of the analysed runs, in their order."""
+    return lambda wildcards: [
+        f"results/activations/{_probe(wildcards)}/{run.path}/{name}"
+        for run in analysed(wildcards)
+        for name in names
+    ]
+
+
+def reinitialisation_files(wildcards):
+    """The scores of the analysed runs with one unit set back."""
+    return [
+        f"results/reinitialisation/{run.path}/reinitialisation.parquet"
+        for run in analysed(wildcards)
+    ]
+
+
+def prediction_files(wildcards):
+    """The predictions of the analysed runs."""
+    return [run_file(run, "predictions.parquet") for run in analysed(wildcards)]
+
+
+def embedding_files(find):
+    """An input function: the embeddings that a study's analysis needs, as ``find`` lists them."""
+    return lambda wildcards: [
+        f"results/activations/{embedding.path}/embedding.safetensors"
+        for embedding in find(CONFIG.studies[wildcards.study], CONFIG)
+    ]
+
+
+def study_extractor(wildcards):
+    """The source and the network in whose features a study's domain distances are measured."""
+    return extractor(CONFIG.studies[wildcards.study], CONFIG) or ("", "")
+
+
+def source_datasets(wildcards):
+    """The data set with the own images of each source of a study."""
+    study = CONFIG.studies[wildcards.study]
+    sources = {parse_init(run.init).source for run in study_runs(study)} - {None}
+    found = {source: source_images(source, CONFIG) for source in sorted(sources)}
+    return {source: dataset for source, dataset in found.items() if dataset}
+
+
+def _probe(wildcards):
+    return CONFIG.studies[wildcards.study].representation.probe
+
+
 def run_file(run, name):
     """The path of one of a run's files."""
     return f"results/runs/{run.path}/{name}"
@@ -234,6 +305,14 @@ def run_files(wildcards):
     ]
 
 
+def representation_tables(kind):
+    """An input function: one table of this kind for each data set with analysed runs."""
+    return lambda wildcards: [
+        f"results/representation/{wildcards.study}/{dataset}.{kind}.parquet"
+        for dataset in analysed_datasets(wildcards.study)
+    ]
+
+
 def dataset_tables(kind):
     """An input function: one table of this kind for each data set of the study."""
     return lambda wildcards: [
@@ -259,4 +338,25 @@ FIGURES = {
     "depth": {"gains": "results/statistics/{study}/gains.parquet"},
     "validation_curves": {"curves": dataset_tables("curves")},
     "external": {"summary": "results/statistics/{study}/summary.parquet"},
+    **{
+        kind: {kind: representation_tables(kind)}
+        for kind in ("cka", "knn", "weight_distance", "reinitialisation")
+    },
+    "cca": {
+        "cca": representation_tables("cca"),
+        "top_layers": representation_tables("top_layers"),
+    },
+    "filters": {
+        "filters": representation_tables("filters"),
+        "filter_weights": representation_tables("filter_weights"),
+    },
+    "agreement": {"agreement": representation_tables("agreement")},
+    "domain_distance": {
+        "distances": "results/representation/{study}/domain_distance.parquet",
+        "gains": "results/statistics/{study}/gains.parquet",
+    },
+    "transferability": {
+        "scores": "results/representation/{study}/transferability.parquet",
+        "correlations": "results/representation/{study}/transferability_correlations.parquet",
+    },
 }

@@ -30,6 +30,7 @@ from medtransfer.config.recipe import (
     RecipeSettings,
     SearchSettings,
 )
+from medtransfer.config.representation import RepresentationSettings
 from medtransfer.config.source import (
     PretrainingSettings,
     RenameSettings,
@@ -43,6 +44,12 @@ from medtransfer.data.splits import SPLIT
 from medtransfer.data.store import REJECTED, SAMPLES
 from medtransfer.dataset_reference import dataset_reference
 from medtransfer.evaluation.results import CURVES, METRICS, RUNS
+from medtransfer.representation.analysed import AGREEMENTS, JOINED, KNN_BY_DEPTH, SCORES_AND_GAINS
+from medtransfer.representation.cca_protocols import TOP_LAYERS
+from medtransfer.representation.cca_table import CCA
+from medtransfer.representation.cka_table import CKA
+from medtransfer.representation.domain_distance import DOMAIN_DISTANCE
+from medtransfer.representation.rank_correlation import TRANSFERABILITY_CORRELATION
 from medtransfer.statistics.comparison import GAINS, SUMMARY
 from medtransfer.tables import Schema
 from medtransfer.training.job import HISTORY, PREDICTIONS
@@ -57,7 +64,13 @@ FILES = {
     "source": SourceSettings,
 }
 SECTIONS: dict[str, tuple[type, ...]] = {
-    "Study files": (Config, StudySettings, GridSettings, HardwareSettings),
+    "Study files": (
+        Config,
+        StudySettings,
+        GridSettings,
+        RepresentationSettings,
+        HardwareSettings,
+    ),
     "config/datasets/": (
         DatasetSettings,
         SplitSettings,
@@ -90,6 +103,21 @@ TABLE_PATHS: tuple[tuple[Schema, str], ...] = (
     (CURVES, "results/evaluation/<study>/<dataset>.curves.parquet"),
     (SUMMARY, "results/statistics/<study>/summary.parquet"),
     (GAINS, "results/statistics/<study>/gains.parquet"),
+    (CKA, "results/representation/<study>/<dataset>.cka.parquet"),
+    (CCA, "results/representation/<study>/<dataset>.cca.parquet"),
+    (TOP_LAYERS, "results/representation/<study>/<dataset>.top_layers.parquet"),
+    (KNN_BY_DEPTH, "results/representation/<study>/<dataset>.knn.parquet"),
+    *(
+        (schema, f"results/representation/<study>/<dataset>.{name}.parquet")
+        for name, schema in JOINED.items()
+    ),
+    (AGREEMENTS, "results/representation/<study>/<dataset>.agreement.parquet"),
+    (DOMAIN_DISTANCE, "results/representation/<study>/domain_distance.parquet"),
+    (SCORES_AND_GAINS, "results/representation/<study>/transferability.parquet"),
+    (
+        TRANSFERABILITY_CORRELATION,
+        "results/representation/<study>/transferability_correlations.parquet",
+    ),
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from medtransfer.config.analyses import analysed_runs
 from medtransfer.config.argument import add_settings
 from medtransfer.config.runs import study_runs
 from medtransfer.config.study import StudySettings
@@ -17,9 +18,11 @@ from medtransfer.tables import write_table
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_settings(parser, "--study", StudySettings)
+    parser.add_argument("--analysed", action="store_true", help="those of its key representation only")
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    rows = [{**asdict(run), "path": run.path} for run in study_runs(arguments.study)]
+    listed = analysed_runs if arguments.analysed else study_runs
+    rows = [{**asdict(run), "path": run.path} for run in listed(arguments.study)]
     write_table(pd.DataFrame(rows), RUNS, arguments.output)
 
 

@@ -1,6 +1,7 @@
 """The default configuration: the embedded study, which needs no download."""
 
-from medtransfer.config.study import Config, GridSettings, StudySettings
+from medtransfer.config.representation import RepresentationSettings
+from medtransfer.config.study import ALL_FIGURES, Config, GridSettings, StudySettings
 
 DEFAULT = Config(
     studies={
@@ -31,6 +32,13 @@ DEFAULT = Config(
                     splits=("holdout",),
                     seeds=(0, 1, 2),
                 ),
+            ),
+            figures=ALL_FIGURES,
+            representation=RepresentationSettings(
+                datasets=("phantom_fundus",),
+                inits=("random", "fractal-stats", "fractal"),
+                subsets=("full",),
+                seeds=(0, 1),
             ),
         )
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medtransfer.config.analyses import RUN_KEYS, analysed_runs
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import (
@@ -18,10 +19,10 @@ from medtransfer.config.names import (
     published_fold,
 )
 from medtransfer.config.recipe import RecipeSettings
-from medtransfer.config.runs import weights_model
+from medtransfer.config.runs import study_runs, weights_model
 from medtransfer.config.search import candidate_recipes
 from medtransfer.config.source import SourceSettings
-from medtransfer.config.study import Config, GridSettings
+from medtransfer.config.study import Config, GridSettings, StudySettings
 from medtransfer.config.typed import allowed_names, parse, read_settings, suggestion
 from medtransfer.errors import ConfigError
 
@@ -99,6 +100,8 @@ def _references(library: _Library) -> Iterator[str]:
             yield f"config: study name '{name}'; allowed: {NAME_RULE}"
         for number, grid in enumerate(study.grids):
             yield from _grid_references(library, grid, f"config: studies.{name}.grids[{number}]")
+        yield from _representation_references(library, study, f"config: studies.{name}.representation")
+    yield from _source_images_references(library)
 
 
 def _grid_references(library: _Library, grid: GridSettings, where: str) -> Iterator[str]:
@@ -113,6 +116,50 @@ def _grid_references(library: _Library, grid: GridSettings, where: str) -> Itera
         yield from _try(check_subset, subset, prefix=f"{where}.subsets: ")
     for init in grid.inits:
         yield from _try(_check_init, library, init, grid.models, f"{where}.inits")
+
+
+def _representation_references(library: _Library, study: StudySettings, where: str) -> Iterator[str]:
+    yield from _unmatched_choices(study, where)
+    if study.representation.extractor is not None:
+        place = f"{where}.extractor"
+        yield from _try(_check_extractor, library, study.representation.extractor, place)
+
+
+def _unmatched_choices(study: StudySettings, where: str) -> Iterator[str]:
+    """What is asked of the runs that are analysed and no run has."""
+    chosen = {key: getattr(study.representation, key) for key in RUN_KEYS}
+    unknown = []
+    for key, values in chosen.items():
+        there = list(dict.fromkeys(getattr(run, RUN_KEYS[key]) for run in study_runs(study)))
+        allowed = ", ".join(map(str, there))
+        unknown += [
+            f"{where}.{key}: no run of the study has '{value}' (allowed: {allowed})"
+            for value in values
+            if value not in there
+        ]
+    yield from unknown
+    if not unknown and not analysed_runs(study):
+        asked = ", ".join(f"{key} {list(values)}" for key, values in chosen.items() if values)
+        yield f"{where}: no run of the study has all of {asked}; allowed: what runs have together"
+
+
+def _check_extractor(library: _Library, name: str, where: str) -> None:
+    source, _, model = name.partition("/")
+    _check_model(library, model, where)
+    _check_init(library, source, [model], where)
+    if source not in library.parts["sources"]:
+        raise ConfigError(
+            f"{where}: '{source}' is no source of weights; allowed: <source>/<network>, such as "
+            "imagenet1k/resnet50"
+        )
+
+
+def _source_images_references(library: _Library) -> Iterator[str]:
+    """Problems of the data sets of sources' own images."""
+    for source, settings in library.parts["sources"].items():
+        if settings.images is not None:
+            place = f"sources.{source}.images"
+            yield from _try(library.find, "datasets", settings.images, place)
 
 
 def _add_candidates(library: _Library) -> Iterator[str]:

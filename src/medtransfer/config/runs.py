@@ -66,10 +66,12 @@ def needed_weights(runs: Iterable[Run], models: Mapping[str, ModelSettings]) -> 
     return [(source, model) for source, model in pairs if source is not None]
 
 
-def with_pretraining(runs: Iterable[Run], config: Config) -> list[Run]:
-    """The runs, then the pre-training runs that they need."""
+def with_pretraining(
+    runs: Iterable[Run], config: Config, weights: Iterable[tuple[str, str]] = ()
+) -> list[Run]:
+    """The runs, then the pre-training runs that they and other ``weights`` need."""
     found = dict.fromkeys(runs)
-    for source, model in needed_weights(found, config.models):
+    for source, model in [*needed_weights(found, config.models), *weights]:
         pretraining = pretraining_run(config.sources[source], model)
         if pretraining is not None:
             found[pretraining] = None
@@ -93,9 +95,14 @@ def searched_cells(runs: Iterable[Run], config: Config) -> list[str]:
     return list(dict.fromkeys(run.cell for run in runs if config.recipes[run.recipe].search))
 
 
-def all_runs(config: Config) -> list[Run]:
-    """The runs of all studies, the pre-training runs that they need, and the candidates of searches."""
+def all_runs(config: Config, weights: Iterable[tuple[str, str]] = ()) -> list[Run]:
+    """The runs of all studies, the pre-training runs that they need, and the candidates of searches.
+
+    Args:
+        config: of the studies.
+        weights: ``(source, model)`` that are needed beside those that runs start from.
+    """
     studied = (run for study in config.studies.values() for run in study_runs(study))
-    runs = with_pretraining(studied, config)
+    runs = with_pretraining(studied, config, weights)
     candidates = (candidate for run in runs for candidate in candidate_runs(run, config))
     return list(dict.fromkeys([*runs, *candidates]))

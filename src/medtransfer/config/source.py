@@ -167,6 +167,11 @@ class SourceSettings:
 
     pretraining: PretrainingSettings | None = option("train the source here", default=None)
     files: dict[str, WeightFileSettings] = option("network name and its file of weights", default={})
+    images: str | None = option(
+        "name of a data set of images like those that the weights were trained on, from which domain "
+        "distances are measured; default: that of 'pretraining'",
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         if (self.pretraining is None) == (not self.files):

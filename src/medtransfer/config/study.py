@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
+from medtransfer.config.representation import RepresentationSettings
 from medtransfer.config.source import SourceSettings
 from medtransfer.config.typed import option
 from medtransfer.errors import ConfigError
 
-FigureName = Literal["metrics", "gains", "depth", "validation_curves", "external"]
-ALL_FIGURES: tuple[FigureName, ...] = ("metrics", "gains", "depth", "validation_curves", "external")
+FigureName = Literal[
+    "metrics", "gains", "depth", "validation_curves", "external",
+    "cka", "cca", "weight_distance", "knn", "reinitialisation", "filters",
+    "domain_distance", "agreement", "transferability",
+]  # fmt: skip
+ALL_FIGURES: tuple[FigureName, ...] = get_args(FigureName)
+# of results alone, which need nothing beyond the runs
+RESULT_FIGURES = ALL_FIGURES[:5]
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,13 @@ class StudySettings:
     question: str = option("what the study asks, in a sentence", default="")
     reference: str = option("the init that gains are measured against", default="random")
     confidence: float = option("coverage of the intervals", default=0.95, minimum=0.5, maximum=0.999)
-    figures: tuple[FigureName, ...] = option("which figures to draw", default=ALL_FIGURES)
+    figures: tuple[FigureName, ...] = option(
+        "which figures to draw; what they show is computed for them", default=RESULT_FIGURES
+    )
+    representation: RepresentationSettings = option(
+        "of which runs the figures from cka on are drawn, and on how many images",
+        default=RepresentationSettings(),
+    )
 
     def __post_init__(self) -> None:
         if not self.grids:

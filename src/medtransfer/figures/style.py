@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from medtransfer.config.names import Init, parse_init
 
@@ -96,12 +96,20 @@ def offsets(count: int, width: float) -> np.ndarray:
 
 
 def legend_below(figure: Figure, columns: int = 4) -> None:
-    """One legend of everything labelled in any panel, under the panels."""
+    """One legend of everything labelled in any panel, under the panels; none where nothing is."""
     entries: dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         entries = {**dict(zip(labels, handles, strict=True)), **entries}
+    if not entries:
+        return
     figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
+
+
+def key(figure: Figure | SubFigure, label: str, **look: Any) -> None:
+    """An entry of the legend for what is drawn alike in several colours; nothing else is drawn."""
+    axes = next(axes for axes in figure.axes if axes.axison)
+    axes.plot([], [], label=label, **{"color": RANDOM_COLOUR, "linestyle": "none", **look})
 
 
 def note(text: str) -> Figure:

@@ -1,0 +1,1 @@
+"""What networks have learnt: similarity, distance, reuse and transferability of representations."""

@@ -1,0 +1,154 @@
+"""Images in the features of a source's own network: what distances and transferability are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch import nn
+
+from medtransfer.config.model import ModelSettings
+from medtransfer.data.splits import training_subset
+from medtransfer.errors import DataError
+from medtransfer.models.source import source_network
+from medtransfer.models.units import classifier_names
+from medtransfer.models.weights import Sidecar, StateDict
+from medtransfer.representation.filters import first_convolution
+from medtransfer.seeds import derived_seed
+from medtransfer.training.augmentation import resized
+from medtransfer.training.inputs import to_floats
+from medtransfer.training.job import Store
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class SourceNetwork:
+    """A network as its source trained it."""
+
+    model: ModelSettings
+    state: StateDict
+    about: Sidecar
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Images as a source's network sees them.
+
+    Attributes:
+        features: what its head sees, n x d, float32.
+        logits: of its own head, n x Z; None where it has none.
+        labels: of the data set, n class indices or n x K.
+    """
+
+    features: np.ndarray
+    logits: np.ndarray | None
+    labels: np.ndarray
+
+
+def embed(
+    network: SourceNetwork, store: Store, labels: np.ndarray, most: int, device: torch.device
+) -> EmbeddedImages:
+    """Training images in the features and logits of a source's network, with its normalisation.
+
+    Images are resized, antialiased, to the side that the source's weights were trained on, so that
+    all data sets go through the same resize; where that isn't known, they keep the store's.
+
+    Args:
+        network: of the source.
+        store: images and split; all its training images are taken, whatever a run's subset.
+        labels: of all images of the store.
+        most: images at most, drawn at random.
+        device: where to compute.
+    """
+    rows = training_subset(store.split, "full")
+    rows = np.random.default_rng(derived_seed(0, "embedded images")).permutation(rows)[:most]
+    side = network.about.image_size or store.images.shape[1]
+    model = source_network(network.model, network.state, side).to(device)
+    outputs = [
+        _seen_and_said(model, _inputs(store.images[chosen], network.about, side, model).to(device))
+        for chosen in np.array_split(rows, max(1, -(-len(rows) // BATCH)))
+    ]
+    features, logits = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
+    return EmbeddedImages(features, logits if _has_head(model) else None, labels[rows])
+
+
+def _inputs(pixels: np.ndarray, about: Sidecar, side: int, model: nn.Module) -> torch.Tensor:
+    """Stored pixels, N x H x W x C, as the source's network takes them, N x C x side x side."""
+    images = resized(to_floats(torch.from_numpy(pixels)), side)
+    channels = model.state_dict()[first_convolution(model)].shape[1]
+    if images.shape[1] != channels:  # grey as colour three times, colour as grey by its mean
+        images = images.expand(-1, 3, -1, -1) if channels == 3 else images.mean(1, keepdim=True)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (about.mean, about.std))
+    return (images - mean[:channels]) / std[:channels]
+
+
+@torch.inference_mode()
+def _seen_and_said(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the classifier sees, n x d, and what it says, n x Z."""
+    seen: list[torch.Tensor] = []
+    classifier = model.get_submodule(classifier_names(model)[0])
+    handle = classifier.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    try:
+        logits = model(images)
+    finally:
+        handle.remove()
+    return seen[0].flatten(1).float(), logits.flatten(1).float()
+
+
+def _has_head(model: nn.Module) -> bool:
+    return any(True for _ in model.get_submodule(classifier_names(model)[0]).parameters())
+
+
+def source_probabilities(logits: np.ndarray | None) -> np.ndarray | None:
+    """Probabilities of the source's classes, n x Z; a single logit is a yes or no."""
+    if logits is None:
+        return None
+    values = torch.from_numpy(logits).double()
+    if values.shape[1] == 1:
+        values = torch.cat([torch.zeros_like(values), values], dim=1)
+    return values.softmax(1).numpy()
+
+
+def write_embedding(found: EmbeddedImages, names: Sequence[str], path: Path) -> None:
+    """Write one safetensors file, whole or not at all.
+
+    Args:
+        found: of one source's network and data set.
+        names: of the source, the network and the data set.
+        path: of the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    arrays = {"features": found.features, "labels": found.labels}
+    if found.logits is not None:
+        arrays["logits"] = found.logits
+    header = dict(zip(_NAMES, names, strict=True))
+    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial, metadata=header)
+    partial.replace(path)
+
+
+def read_embedding(path: Path) -> tuple[EmbeddedImages, tuple[str, str, str]]:
+    """What :func:`write_embedding` wrote: the arrays, and the names of source, network and data set.
+
+    Raises:
+        DataError: no such file, or another one.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file of embedded images")
+    with safe_open(path, framework="numpy") as file:
+        header = file.metadata() or {}
+        if set(header) != set(_NAMES):
+            raise DataError(f"{path}: not a file of embedded images; embed them anew")
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    source, model, dataset = (header[name] for name in _NAMES)
+    found = EmbeddedImages(arrays["features"], arrays.get("logits"), arrays["labels"])
+    return found, (source, model, dataset)
+
+
+_NAMES = ("source", "model", "dataset")

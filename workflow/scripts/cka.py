@@ -1,0 +1,32 @@
+"""CKA of all points of the analysed networks of a data set."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from medtransfer.errors import shown_plainly
+from medtransfer.representation.analysed import by_split
+from medtransfer.representation.cka_table import CKA, cka_table
+from medtransfer.tables import write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--runs", type=Path, required=True, help="table of the analysed runs")
+    add("--name", required=True, help="name of the data set")
+    add("--activations", type=Path, nargs="+", required=True, help="two a run, in order")
+    add("--confidence", type=float, default=0.95, help="of the intervals")
+    add("--output", type=Path, required=True, help="parquet table to write")
+    arguments = parser.parse_args()
+    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
+    tables = [
+        cka_table(networks, arguments.confidence) for networks in by_split(runs, arguments.activations)
+    ]
+    write_table(pd.concat(tables, ignore_index=True), CKA, arguments.output)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()
