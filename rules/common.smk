@@ -15,7 +15,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from medtransfer.code_fingerprint import code_fingerprint
-from medtransfer.config.analyses import extra_weights, source_images
+from medtransfer.config.analyses import ALL_IMAGES, extra_weights, source_images
 from medtransfer.config.argument import as_argument
 from medtransfer.config.load import load_config
 from medtransfer.config.names import parse_init
@@ -49,9 +49,7 @@ except MedtransferError as error:
 
 EXTRA_WEIGHTS = extra_weights(CONFIG)
 RUNS = all_runs(CONFIG, EXTRA_WEIGHTS)
-WEIGHTS = list(
-    dict.fromkeys([*needed_weights(RUNS, CONFIG.models), *EXTRA_WEIGHTS])
-)
+WEIGHTS = list(dict.fromkeys([*needed_weights(RUNS, CONFIG.models), *EXTRA_WEIGHTS]))
 DATASETS = {
     *(run.dataset for run in RUNS),
     *filter(None, (source_images(source, CONFIG) for source, _ in WEIGHTS)),
@@ -110,7 +108,7 @@ wildcard_constraints:
     model=one_of([*(run.model for run in RUNS), *(model for _, model in WEIGHTS)]),
     init=one_of(run.init for run in RUNS),
     subset=one_of(run.subset for run in RUNS),
-    split=one_of(run.split for run in RUNS),
+    split=one_of([ALL_IMAGES, *(run.split for run in RUNS)]),
     seed=r"\d+",
     probe=r"n\d+-b\d+-t\d+",
     searched=one_of(SEARCHED),

@@ -63,7 +63,7 @@ rule embed:
     input:
         images=ancient("results/data/{dataset}/images.npy"),
         samples="results/data/{dataset}/samples.parquet",
-        split="results/data/{dataset}/splits/{split}.parquet",
+        split=embedded_split,
         weights=ancient("resources/weights/{source}/{model}.safetensors"),
         sidecar="resources/weights/{source}/{model}.json",
     output:
@@ -86,12 +86,13 @@ rule embed:
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:
         model=lambda wildcards: as_argument(CONFIG.models[wildcards.model]),
+        split=lambda wildcards, input: f"--split {input.split}" if input.split else "",
         task=lambda wildcards: CONFIG.datasets[wildcards.dataset].task,
         outputs=lambda wildcards: list(CONFIG.datasets[wildcards.dataset].outputs),
         code=code("embed.py"),
     shell:
         "python {resources.scripts}/embed.py --images {input.images:q} --samples {input.samples:q}"
-        " --split {input.split:q} --weights {input.weights:q} --model {params.model:q}"
+        " {params.split} --weights {input.weights:q} --model {params.model:q}"
         " --task {params.task} --outputs {params.outputs:q} --probe {wildcards.probe}"
         " --names {wildcards.source} {wildcards.model} {wildcards.dataset}"
         " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --threads {threads}"

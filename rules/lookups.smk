@@ -4,8 +4,10 @@ REQUIRED: rules/common.smk. PROVIDES: paths and arguments as functions of wildca
 """
 
 import json
+from types import SimpleNamespace
 
 from medtransfer.config.analyses import (
+    ALL_IMAGES,
     analysed_runs,
     distance_embeddings,
     extractor,
@@ -21,6 +23,7 @@ from medtransfer.config.runs import (
 )
 from medtransfer.config.search import without_search
 from medtransfer.config.source import IMPORT_KEYS
+from medtransfer.config.study import RESULT_FIGURES
 
 
 def code(script, *modules):
@@ -248,6 +251,13 @@ def embedding_files(find):
     ]
 
 
+def embedded_split(wildcards):
+    """The split whose training images are embedded; none for a source's own images."""
+    if wildcards.split == ALL_IMAGES:
+        return []
+    return f"results/data/{wildcards.dataset}/splits/{wildcards.split}.parquet"
+
+
 def study_extractor(wildcards):
     """The source and the network in whose features a study's domain distances are measured."""
     return extractor(CONFIG.studies[wildcards.study], CONFIG) or ("", "")
@@ -360,3 +370,23 @@ FIGURES = {
         "correlations": "results/representation/{study}/transferability_correlations.parquet",
     },
 }
+
+
+def representation_targets():
+    """The tables behind the figures of representations that the studies ask for."""
+    tables = [
+        (name, table)
+        for name, study in CONFIG.studies.items()
+        for figure in study.figures
+        if figure not in RESULT_FIGURES
+        for table in FIGURES[figure].values()
+    ]
+    return [
+        path
+        for name, table in tables
+        for path in (
+            table(SimpleNamespace(study=name))
+            if callable(table)
+            else [table.format(study=name)]
+        )
+    ]

@@ -10,29 +10,31 @@ TABLE = "results/representation/{study}/{dataset}"
 
 
 rule analysed_runs:
-    """List the runs of a study whose representations are analysed.
+    """List the runs of a study on a data set whose representations are analysed.
 
-    Reads: nothing. Writes: one row a run.
+    Reads: nothing. Writes: one row a run. What else changes in a study repeats no analysis: its
+    settings are a resource, and which runs they choose is the parameter.
     """
     output:
-        "results/representation/{study}/runs.parquet",
+        f"{TABLE}.runs.parquet",
     log:
-        "logs/analysed_runs/{study}.log",
+        "logs/analysed_runs/{study}/{dataset}.log",
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
         mem_mb=2000,
         runtime=10,
-    params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study],
             {"title", "grids", "reference", "representation"},
         ),
+    params:
+        runs=lambda wildcards: [run.path for run in analysed(wildcards)],
         code=code("run_table.py"),
     shell:
-        "python {resources.scripts}/run_table.py --study {params.study:q} --analysed"
-        " --output {output:q} 2> {log:q}"
+        "python {resources.scripts}/run_table.py --study {resources.study:q}"
+        " --analysed {wildcards.dataset} --output {output:q} 2> {log:q}"
 
 
 rule cka:
@@ -41,7 +43,7 @@ rule cka:
     Reads: activations of the analysed runs. Writes: one row a pair of points.
     """
     input:
-        runs="results/representation/{study}/runs.parquet",
+        runs=f"{TABLE}.runs.parquet",
         activations=activation_files("start.safetensors", "end.safetensors"),
     output:
         f"{TABLE}.cka.parquet",
@@ -72,7 +74,7 @@ rule cca:
     networks near their output, by how they started.
     """
     input:
-        runs="results/representation/{study}/runs.parquet",
+        runs=f"{TABLE}.runs.parquet",
         activations=activation_files("start.safetensors", "end.safetensors"),
     output:
         cca=f"{TABLE}.cca.parquet",
@@ -102,7 +104,7 @@ rule knn:
     Reads: activations of the analysed runs, labels. Writes: one row a point.
     """
     input:
-        runs="results/representation/{study}/runs.parquet",
+        runs=f"{TABLE}.runs.parquet",
         activations=activation_files("start.safetensors", "end.safetensors"),
         samples="results/data/{dataset}/samples.parquet",
     output:
@@ -137,7 +139,7 @@ rule agreement:
     Reads: predictions of the analysed runs. Writes: one row a pair of runs.
     """
     input:
-        runs="results/representation/{study}/runs.parquet",
+        runs=f"{TABLE}.runs.parquet",
         predictions=prediction_files,
     output:
         f"{TABLE}.agreement.parquet",
@@ -169,7 +171,7 @@ for kind, files in {
         name:
             f"join_{kind}"
         input:
-            runs="results/representation/{study}/runs.parquet",
+            runs=f"{TABLE}.runs.parquet",
             tables=files,
         output:
             f"{TABLE}.{kind}.parquet",

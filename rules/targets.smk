@@ -10,6 +10,7 @@ localrules:
     weights,
     searches,
     train_all,
+    representations,
     evaluation,
     statistics,
     figures,
@@ -39,6 +40,7 @@ rule data:
             {f"results/data/{run.dataset}/splits/{run.split}.parquet" for run in RUNS}
         ),
         sorted({f"results/data/{run.dataset}/audit.json" for run in RUNS}),
+        sorted(f"results/data/{name}/samples.parquet" for name in DATASETS),
 
 
 rule weights:
@@ -63,6 +65,12 @@ rule train_all:
     """All runs of all studies."""
     input:
         [run_file(run, "predictions.parquet") for run in RUNS],
+
+
+rule representations:
+    """All that the studies ask of hidden representations."""
+    input:
+        representation_targets(),
 
 
 rule evaluation:

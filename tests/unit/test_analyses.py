@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from medtransfer.config.analyses import (
+    ALL_IMAGES,
     Embedding,
     analysed_runs,
     distance_embeddings,
@@ -21,6 +22,7 @@ from medtransfer.config.analyses import (
 )
 from medtransfer.config.embedded import DEFAULT
 from medtransfer.config.load import load_config
+from medtransfer.config.names import parse_fold
 from medtransfer.config.representation import RepresentationSettings
 from medtransfer.config.runs import Run, all_runs, study_runs
 from medtransfer.config.study import ALL_FIGURES, RESULT_FIGURES, Config
@@ -334,7 +336,7 @@ def test_an_extractor_is_needed_only_where_distances_are_drawn(library):
     mapping = asked(grid(), extractor="made/large")
     mapping["studies"]["mine"]["figures"] = ["cka"]
     assert extra_weights(loaded(mapping, library)) == []
-    assert RESULT_FIGURES == ALL_FIGURES[:5] and "domain_distance" not in RESULT_FIGURES
+    assert "domain_distance" not in RESULT_FIGURES
 
 
 def test_extractors_of_several_studies_are_each_needed_once(library):
@@ -366,15 +368,20 @@ def test_distances_are_between_the_studys_data_sets_and_its_sources_images(libra
     config = loaded(asked(*grids, extractor="bought/large", datasets=["spots"]), library)
     found = distance_embeddings(config.studies["mine"], config)
     places = [("spots", "holdout"), ("dots", "holdout"), ("spots", "cv2-0"), ("spots", "cv2-1"),
-              ("shapes", "holdout"), ("photographs", "holdout")]  # fmt: skip
+              ("shapes", ALL_IMAGES), ("photographs", ALL_IMAGES)]  # fmt: skip
     assert len(found) == len(set(found))
     assert set(found) == {Embedding(PROBE, "bought", "large", *place) for place in places}
 
 
-def test_images_that_are_a_data_set_of_the_study_are_embedded_once(library):
+def test_a_data_set_of_the_study_with_a_sources_images_is_embedded_as_both(library):
     config = loaded(asked(grid(datasets=["shapes", "spots"], inits=["random", "made"])), library)
-    found = distance_embeddings(config.studies["mine"], config)
-    assert [(e.dataset, e.split) for e in found] == [("shapes", "holdout"), ("spots", "holdout")]
+    found = [(e.dataset, e.split) for e in distance_embeddings(config.studies["mine"], config)]
+    assert found == [("shapes", "holdout"), ("spots", "holdout"), ("shapes", ALL_IMAGES)]
+
+
+def test_all_images_are_no_split():
+    with pytest.raises(ConfigError):
+        parse_fold(ALL_IMAGES)
 
 
 def test_transferability_is_predicted_in_the_features_of_whole_sources(library):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import astuple, replace
 
@@ -152,9 +150,3 @@ def test_the_meanings_of_columns_name_their_side():
             assert column.meaning.endswith(name[-1])
     sides = len(astuple(ONE)) - len(("dataset", "split"))
     assert len(PAIR_COLUMNS) == len(("pair", "dataset", "split")) + 2 * sides
-
-
-def test_pairs_are_made_without_torch():
-    code = "import sys; import medtransfer.representation.pairs; print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "False"

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from medtransfer.config.study import ALL_FIGURES
+
 PROJECT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 
@@ -68,6 +70,13 @@ def searched(settings: dict, **changes: object) -> dict:
     settings = copy.deepcopy(settings)
     settings["recipes"]["tuned"] = {**settings["recipes"]["tiny"], "search": {**SEARCH, **changes}}
     settings["studies"]["mini"]["grids"][0]["recipe"] = "tuned"
+    return settings
+
+
+def analysed(settings: dict, **representation: object) -> dict:
+    """The mini study with all figures, so that representations of its runs are analysed."""
+    settings = copy.deepcopy(settings)
+    settings["studies"]["mini"] |= {"figures": list(ALL_FIGURES), "representation": representation}
     return settings
 
 

@@ -16,7 +16,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--images", type=Path, required=True, help="images.npy of the store")
     add("--samples", type=Path, required=True, help="samples.parquet of the store")
-    add("--split", type=Path, required=True, help="split table")
+    add("--split", type=Path, help="split table, whose training images are taken; default: all images")
     add("--weights", type=Path, required=True, help="of the source, with their sidecar")
     add_settings(parser, "--model", ModelSettings)
     add("--task", required=True, help="binary, multiclass, multilabel or ordinal")
@@ -39,20 +39,26 @@ def main() -> None:
         import pandas as pd
         import torch
 
+        from medtransfer.data.splits import training_subset
         from medtransfer.models.weights import load_weights
-        from medtransfer.representation.embedding import SourceNetwork, embed, write_embedding
-        from medtransfer.training.job import Store, label_array
+        from medtransfer.representation.embedding import (
+            SourceNetwork,
+            drawn_rows,
+            embed,
+            write_embedding,
+        )
+        from medtransfer.training.job import label_array
 
         torch.set_num_threads(arguments.threads)
         keep_all_memory()
-        store = Store(
-            np.load(arguments.images, mmap_mode="r"),
-            pd.read_parquet(arguments.samples),
-            pd.read_parquet(arguments.split),
-        )
-        labels = label_array(store.samples, arguments.outputs, arguments.task)
+        images = np.load(arguments.images, mmap_mode="r")
+        samples = pd.read_parquet(arguments.samples)
+        rows = np.arange(len(samples))
+        if arguments.split is not None:
+            rows = training_subset(pd.read_parquet(arguments.split), "full")
+        labels = label_array(samples, arguments.outputs, arguments.task)
         network = SourceNetwork(arguments.model, *load_weights(arguments.weights))
-        found = embed(network, store, labels, bank, torch.device(device))
+        found = embed(network, images, labels, drawn_rows(rows, bank), torch.device(device))
         write_embedding(found, arguments.names, arguments.output)
 
 

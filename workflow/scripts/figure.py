@@ -13,7 +13,13 @@ from medtransfer.figures.style import apply_style, save_figure
 
 def table_argument(text: str) -> tuple[str, list[Path]]:
     name, _, paths = text.partition("=")
-    return name, [Path(path) for path in paths.split(",")]
+    return name, [Path(path) for path in paths.split(",") if path]
+
+
+def read_table(paths: list[Path]) -> pd.DataFrame:
+    """The rows of all files; a table without columns where there is no file."""
+    tables = [pd.read_parquet(path) for path in paths]
+    return distinguish_recipes(pd.concat(tables)) if tables else pd.DataFrame()
 
 
 def main() -> None:
@@ -30,10 +36,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, nargs="+", required=True, help="PDF, PNG or SVG")
     arguments = parser.parse_args()
     apply_style()
-    tables = {
-        name: distinguish_recipes(pd.concat([pd.read_parquet(path) for path in paths]))
-        for name, paths in arguments.table
-    }
+    tables = {name: read_table(paths) for name, paths in arguments.table}
     figure = importlib.import_module(f"medtransfer.figures.{arguments.name}").draw(tables)
     save_figure(figure, arguments.output)
 

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from medtransfer.config.analyses import extra_weights
 from medtransfer.config.load import load_config
 from medtransfer.config.runs import all_runs
 from medtransfer.config.study import Config
@@ -45,7 +46,7 @@ def present(config: Config) -> Present:
             stores / name,
             Path(config.datasets[name].manifest or f"resources/datasets/{name}/manifest.csv"),
         )
-        for name in sorted({run.dataset for run in all_runs(config)})
+        for name in sorted({run.dataset for run in all_runs(config, extra_weights(config))})
     }
     finished = read_finished(Path("results/runs"), Path("logs/benchmarks/train"))
     return Present(images, finished, stores, Path("resources/weights"))

@@ -18,11 +18,15 @@ from medtransfer.tables import write_table
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_settings(parser, "--study", StudySettings)
-    parser.add_argument("--analysed", action="store_true", help="those of its key representation only")
+    parser.add_argument(
+        "--analysed", metavar="DATASET", help="those of its key representation on this data set only"
+    )
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    listed = analysed_runs if arguments.analysed else study_runs
-    rows = [{**asdict(run), "path": run.path} for run in listed(arguments.study)]
+    runs = study_runs(arguments.study)
+    if arguments.analysed is not None:
+        runs = [run for run in analysed_runs(arguments.study) if run.dataset == arguments.analysed]
+    rows = [{**asdict(run), "path": run.path} for run in runs]
     write_table(pd.DataFrame(rows), RUNS, arguments.output)
 
 

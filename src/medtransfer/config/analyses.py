@@ -21,9 +21,13 @@ RUN_KEYS = {
 }
 
 
+# in place of a split: of images on which nothing is trained or tested
+ALL_IMAGES = "all"
+
+
 @dataclass(frozen=True, order=True)
 class Embedding:
-    """The training images of a data set's split in the features of a source's network."""
+    """Training images of a split, or all images of a data set, as a source's network sees them."""
 
     probe: str
     source: str
@@ -55,13 +59,13 @@ def extractor(study: StudySettings, config: Config) -> tuple[str, str] | None:
     return next(iter(needed_weights(study_runs(study), config.models)), None)
 
 
-def extra_weights(config: Config) -> list[tuple[str, str]]:
-    """``(source, network)`` that studies name as extractors of domain distances."""
-    found = [
-        extractor(study, config)
-        for study in config.studies.values()
-        if "domain_distance" in study.figures
-    ]
+def extra_weights(
+    config: Config, studies: Iterable[StudySettings] | None = None
+) -> list[tuple[str, str]]:
+    """``(source, network)`` of extractors of domain distances, of these studies, by default of all."""
+    chosen = config.studies.values() if studies is None else studies
+    asking = (study for study in chosen if "domain_distance" in study.figures)
+    found = (extractor(study, config) for study in asking)
     return [pair for pair in dict.fromkeys(found) if pair is not None]
 
 
@@ -82,7 +86,7 @@ def distance_embeddings(study: StudySettings, config: Config) -> list[Embedding]
     for source in _sources(runs):
         images = source_images(source, config)
         if images is not None:
-            places[images, "holdout"] = None
+            places[images, ALL_IMAGES] = None
     return [Embedding(probe, *found, dataset, split) for dataset, split in places]
 
 

@@ -29,7 +29,7 @@ def distinguish_subsets(table: pd.DataFrame) -> pd.DataFrame:
 
 def _named_with_model(table: pd.DataFrame, name: str) -> pd.DataFrame:
     sides = [side for side in ("", "_a", "_b") if f"{name}{side}" in table]
-    if len({value for side in sides for value in table[f"{name}{side}"].unique()}) < 2:
+    if len({value for side in sides for value in table[f"{name}{side}"].dropna()}) < 2:
         return table
     named = {f"model{side}": table[f"model{side}"] + ", " + table[f"{name}{side}"] for side in sides}
     return table.assign(**named)

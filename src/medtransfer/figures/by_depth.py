@@ -60,7 +60,7 @@ def draw_panels(
         table: with the named columns.
         draw_panel: draws the rows of one panel.
         size: of a panel, inches.
-        rows, columns: names of columns of the table.
+        rows, columns: names of columns of the table; dataset and model are the title.
         share_y: as of matplotlib's subplots.
     """
     down, across = (table[list(names)].drop_duplicates() for names in (rows, columns))
@@ -73,8 +73,7 @@ def draw_panels(
                 ax.set_axis_off()
                 continue
             draw_panel(ax, chosen)
-            named = {name: wanted[name] for name in ("dataset", *rows, *columns) if name in wanted}
-            ax.set_title(", ".join(named.values()))
+            ax.set_title(f"{wanted['dataset']}, {wanted['model']}")
     return figure
 
 
@@ -88,7 +87,7 @@ def placed(table: pd.DataFrame, inits: Iterable[str], name: str = "unit") -> pd.
     """
     names = list(inits)
     index = {unit: number for number, unit in enumerate(by_depth(table, name))}
-    shift = dict(zip(names, offsets(len(names), 0.4), strict=True))
+    shift = dict(zip(names, offsets(len(names), 0.3), strict=True))
     return table.assign(place=table[name].map(index) + table["init"].map(shift))
 
 

@@ -1,4 +1,4 @@
-"""Canonical correlations: how far each unit moved in fine-tuning, and how alike the top units end up."""
+"""Canonical correlations: how far each unit moved, and how alike the top units of networks end up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from medtransfer.figures.style import (
     legend_below,
     note,
     offsets,
-    ordered,
 )
 
 MEASURES = {"svcca": "SVCCA", "pwcca": "PWCCA", "sampled_channels": "CCA of 64 channels"}
@@ -139,7 +138,8 @@ def draw_top_layers(ax: Axes, table: pd.DataFrame) -> None:
             places[known], mean, interval_bars(mean, mean - sd, mean + sd), color=RANDOM_COLOUR,
             fmt=MEASURE_MARKERS[measure], markersize=4, elinewidth=0.8, capsize=2, label=name,
         )  # fmt: skip
-        ax.hlines(chance, places[known] - 0.1, places[known] + 0.1, RANDOM_COLOUR, CHANCE.line, lw=0.9)
+        ends = (places[known] - 0.1, places[known] + 0.1)
+        ax.hlines(chance, *ends, RANDOM_COLOUR, "dotted", linewidth=CHANCE.width)
         doubtful = known & ~rows["reliable"].eq(True).to_numpy()
         ax.plot(places[doubtful], rows["mean"][doubtful], UNRELIABLE, color=RANDOM_COLOUR, markersize=7)
     counts = table.groupby("pair")["pairs"].max().reindex(PAIRS)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
@@ -28,7 +29,6 @@ from medtransfer.figures.by_depth import (
 from medtransfer.figures.style import (
     InitStyle,
     init_styles,
-    interval_bars,
     legend_below,
     note,
     ordered,
@@ -37,9 +37,10 @@ from medtransfer.figures.style import (
 COLOURS = "magma"
 SCALE = Normalize(0, 1)
 KINDS = {"unit": "units", "attention": "attention", "mlp": "MLP"}
-# of a row of maps: the network before, after, and before against after
+# of a row of maps: the network before, after, and before with after
 COLUMNS = 3
-MAP, LINES = 1.75, 2.2
+# inches
+MAP, LINES, BAR = 1.75, 2.2, 0.55
 NAMED = 4
 
 
@@ -62,26 +63,28 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         for dataset in datasets
     }
     heights = [max(map_rows(cells[m, d]) for d in datasets) * MAP + LINES for m in models]
-    figure = Figure(
-        figsize=(len(datasets) * COLUMNS * MAP * 1.1 + 0.8, sum(heights) + 0.6), layout="constrained"
-    )
-    blocks = figure.subfigures(len(models), len(datasets), squeeze=False, height_ratios=heights)
+    width = len(datasets) * COLUMNS * MAP
+    figure = Figure(figsize=(width, sum(heights) + BAR + 0.6), layout="constrained")
+    above, body = figure.subfigures(2, 1, squeeze=False, height_ratios=[BAR, sum(heights)])[:, 0]
+    draw_scale(above)
+    blocks = body.subfigures(len(models), len(datasets), squeeze=False, height_ratios=heights)
     for block, ((model, dataset), cell) in zip(blocks.ravel(), cells.items(), strict=True):
         if not cell.empty:
             draw_block(block, cell, styles, f"{dataset}, {model}")
-    add_scale(figure)
     line_keys(figure, {"images shuffled": CHANCE})
     legend_below(figure)
     return figure
 
 
-def add_scale(figure: Figure) -> None:
-    """The one bar of colours that all maps share."""
-    maps = [ax for ax in figure.axes if ax.images]
-    figure.colorbar(
-        ScalarMappable(SCALE, COLOURS), ax=maps, shrink=0.25, aspect=30, extend="min",
-        label="debiased linear CKA",
-    )  # fmt: skip
+def draw_scale(figure: SubFigure) -> None:
+    """The bar of colours that all maps share."""
+    ax = figure.subplots(1, 3, width_ratios=[1, 2, 1])
+    for side in ax[::2]:
+        side.set_axis_off()
+    bar = figure.colorbar(
+        ScalarMappable(SCALE, COLOURS), cax=ax[1], orientation="horizontal", extend="min"
+    )
+    bar.set_label("debiased linear CKA")
 
 
 def map_rows(table: pd.DataFrame) -> int:
@@ -98,8 +101,8 @@ def own_inits(table: pd.DataFrame) -> list[str]:
 def init_pairs(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     """The pairs of inits and the rows of their trained networks."""
     rows = table[(table["pair"] == "inits") & (table["moment_a"] == "end")]
-    for pair, found in rows.groupby(["init_a", "init_b"], sort=False):
-        yield pair, found
+    for (a, b), found in rows.groupby(["init_a", "init_b"], sort=False):
+        yield (str(a), str(b)), found
 
 
 def draw_block(
@@ -107,7 +110,7 @@ def draw_block(
 ) -> None:
     """The maps and lines of one data set and network."""
     rows = map_rows(table)
-    above, below = figure.subfigures(2, 1, height_ratios=[rows * MAP, LINES])
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[rows * MAP, LINES])[:, 0]
     above.suptitle(title, fontsize=9)
     axes = above.subplots(rows, COLUMNS, squeeze=False)
     for ax in axes.ravel():
@@ -117,37 +120,59 @@ def draw_block(
         draw_own_maps(row, table, init)
     others = itertools.chain.from_iterable(places)
     for ((a, b), found), ax in zip(init_pairs(table), others, strict=False):
-        draw_map(ax, found, f"{a} (up) with {b}, after")
+        draw_map(ax, found, "after", (a, b))
+    name_points_once(axes)
     draw_diagonals(below, same_network(table, "fine_tuning"), styles)
 
 
+def name_points_once(axes: np.ndarray) -> None:
+    """Leave the names of points at the left maps and at the lowest of each column."""
+    for ax in axes[:, 1:].ravel():
+        ax.tick_params(labelleft=False)
+    for column in axes.T:
+        drawn = [ax for ax in column if ax.axison]
+        for ax in drawn[:-1]:
+            ax.tick_params(labelbottom=False)
+
+
 def draw_own_maps(axes: np.ndarray, table: pd.DataFrame, init: str) -> None:
-    """Three maps of one init: before fine-tuning, after, and before against after."""
+    """Three maps of one init: before fine-tuning, after, and before with after."""
     own = table[table["init_a"] == init]
     within = own[own["pair"] == "within"]
-    draw_map(axes[0], within[within["moment_a"] == "start"], f"{init}: before")
-    draw_map(axes[1], within[within["moment_a"] == "end"], f"{init}: after")
-    draw_map(axes[2], own[own["pair"] == "fine_tuning"], f"{init}: before (up) with after")
+    for ax, (moment, name) in zip(axes, {"start": "before", "end": "after"}.items(), strict=False):
+        draw_map(ax, within[within["moment_a"] == moment], f"{init}\n{name}")
+    moved = own[own["pair"] == "fine_tuning"]
+    draw_map(axes[2], moved, f"{init}\nbefore with after", ("before", "after"))
 
 
-def draw_map(ax: Axes, table: pd.DataFrame, title: str) -> None:
-    """The mean over the runs for each pair of points; points of one kind stand together."""
+def draw_map(ax: Axes, table: pd.DataFrame, title: str, sides: tuple[str, str] = ("", "")) -> None:
+    """The mean over the runs for each pair of points; points of one kind stand together.
+
+    Args:
+        ax: where to draw.
+        table: of one kind of pair.
+        title: beside the number of runs.
+        sides: what goes up and what goes right.
+    """
     if table.empty:
         return
     ax.set_axis_on()
     up, right = (kinds_of_points(table, side) for side in ("a", "b"))
-    values = table.pivot_table("value", "point_a", "point_b", aggfunc="mean", dropna=False)
-    values = values.reindex([*itertools.chain(*up.values())], columns=[*itertools.chain(*right.values())])
+    values = table.groupby(["point_a", "point_b"])["value"].mean().unstack()
+    values = values.reindex(
+        [*itertools.chain(*up.values())], columns=[*itertools.chain(*right.values())]
+    )
     ax.imshow(np.ma.masked_invalid(values), cmap=COLOURS, norm=SCALE, origin="lower")
-    label_points(ax.yaxis, up)
-    label_points(ax.xaxis, right)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_tick_params(length=2, labelsize=6)
+    label_points(ax.yaxis, ax.axhline, up)
+    label_points(ax.xaxis, ax.axvline, right)
+    ax.tick_params(length=2, labelsize=6)
     for tick in ax.get_xticklabels():
         tick.set(rotation=40, ha="right", rotation_mode="anchor")
     ax.grid(visible=False)
+    ax.set_ylabel(sides[0], fontsize=6.5, labelpad=1)
+    ax.set_xlabel(sides[1], fontsize=6.5, labelpad=1)
     runs = len(table[["split", "seed_a"]].drop_duplicates())
-    ax.set_title(f"{title}\n({runs} run{'s' * (runs > 1)})", fontsize=7)
+    ax.set_title(f"{title}, {runs} run{'s' * (runs > 1)}", fontsize=7)
 
 
 def kinds_of_points(table: pd.DataFrame, side: str) -> dict[str, list[str]]:
@@ -158,8 +183,14 @@ def kinds_of_points(table: pd.DataFrame, side: str) -> dict[str, list[str]]:
     return {kind: own for kind, own in found.items() if own}
 
 
-def label_points(axis, kinds: dict[str, list[str]]) -> None:
-    """Names of a few units; where there are several kinds, these, with lines between them."""
+def label_points(axis: Axis, line: Callable[..., object], kinds: dict[str, list[str]]) -> None:
+    """Names of a few units; where there are several kinds, these, with lines between them.
+
+    Args:
+        axis: of a map.
+        line: draws across a place of the axis.
+        kinds: names of the points of each kind.
+    """
     if len(kinds) == 1:
         (names,) = kinds.values()
         shown = named_units(len(names), NAMED)
@@ -168,7 +199,6 @@ def label_points(axis, kinds: dict[str, list[str]]) -> None:
     ends = np.cumsum([len(names) for names in kinds.values()])
     starts = np.append(0, ends[:-1])
     axis.set_ticks((starts + ends - 1) / 2, [KINDS[kind] for kind in kinds])
-    line = axis.axes.axhline if axis.axis_name == "y" else axis.axes.axvline
     for edge in ends[:-1]:
         line(edge - 0.5, color="white", linewidth=1)
 

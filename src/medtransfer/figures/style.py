@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -38,6 +40,10 @@ PARAMETERS: Any = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "medtransfer",
 }
+# width and height of a legend's entry, in inches, and how many rows of them panels() leaves space for
+ENTRY, ENTRY_HEIGHT, LEGEND_ROWS = 1.6, 0.17, 2
+# characters in a line of a note
+NOTE_LINE = 60
 # metadata that would differ from one drawing to the next
 TIMELESS = {".pdf": {"CreationDate": None}, ".png": {"Software": None}, ".svg": {"Date": None}}
 
@@ -96,13 +102,23 @@ def offsets(count: int, width: float) -> np.ndarray:
 
 
 def legend_below(figure: Figure, columns: int = 4) -> None:
-    """One legend of everything labelled in any panel, under the panels; none where nothing is."""
+    """One legend of everything labelled in any panel, under the panels; none where nothing is.
+
+    A figure grows by the rows of a long legend.
+
+    Args:
+        figure: with its panels.
+        columns: at most; fewer in a narrow figure.
+    """
     entries: dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         entries = {**dict(zip(labels, handles, strict=True)), **entries}
     if not entries:
         return
+    columns = max(1, min(columns, int(figure.get_figwidth() / ENTRY)))
+    further = max(0, ceil(len(entries) / columns) - LEGEND_ROWS)
+    figure.set_figheight(figure.get_figheight() + further * ENTRY_HEIGHT)
     figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
 
 
@@ -114,9 +130,9 @@ def key(figure: Figure | SubFigure, label: str, **look: Any) -> None:
 
 def note(text: str) -> Figure:
     """A figure that says why there is nothing to draw."""
-    figure, axes = panels(1, 1, (3.5, 1.0))
+    figure, axes = panels(1, 1, (4.5, 1.0))
     axes[0, 0].set_axis_off()
-    axes[0, 0].text(0.5, 0.5, text, ha="center")
+    axes[0, 0].text(0.5, 0.5, fill(text, NOTE_LINE), ha="center", va="center")
     return figure
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from medtransfer.figures.by_depth import (
     analysed,
@@ -65,5 +66,6 @@ def scale_distances(ax: Axes, values: np.ndarray) -> None:
             ax.set_yscale("symlog", linthresh=above.min())
         else:
             ax.set_yscale("log")
+        ax.yaxis.set_minor_formatter(NullFormatter())
     else:
         ax.set_ylim(bottom=0)

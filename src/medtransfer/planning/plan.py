@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from medtransfer.config.analyses import extra_weights
 from medtransfer.config.runs import (
     Run,
     candidate_runs,
@@ -116,16 +117,27 @@ def make_plan(config: Config, present: Present, processor: Processor) -> Plan:
         ConfigError: a recipe, a network or a subset that doesn't fit the images.
     """
     planner = _Planner(config, present, processor)
-    runs = {name: study_runs(study) for name, study in config.studies.items()}
-    studies = tuple(planner.study(name, chosen) for name, chosen in runs.items())
-    total = planner.study("total", [run for chosen in runs.values() for run in chosen])
+    studies = tuple(
+        planner.study(name, study_runs(study), extra_weights(config, [study]))
+        for name, study in config.studies.items()
+    )
+    every = [run for study in config.studies.values() for run in study_runs(study)]
+    total = planner.study("total", every, extra_weights(config))
     return Plan(processor, studies, total, planner.done_on())
 
 
-def roles(studied: Iterable[Run], config: Config) -> dict[Run, Role]:
-    """What every run that a study needs is for, its own runs first; each run once."""
+def roles(
+    studied: Iterable[Run], config: Config, weights: Iterable[tuple[str, str]] = ()
+) -> dict[Run, Role]:
+    """What every run that a study needs is for, its own runs first; each run once.
+
+    Args:
+        studied: the study's own.
+        config: the whole configuration.
+        weights: ``(source, network)`` that its analyses need beside those of its runs.
+    """
     found = {run: Role("study", run.recipe) for run in studied}
-    for run in with_pretraining(list(found), config):
+    for run in with_pretraining(list(found), config, weights):
         found.setdefault(run, Role("pre-training", run.recipe))
     for run in list(found):
         for candidate in candidate_runs(run, config):
@@ -145,8 +157,8 @@ class _Planner:
         self._rates = Rates(measurement for measurement in measured if measurement is not None)
         self._costs: dict[Run, RunCost] = {}
 
-    def study(self, name: str, studied: Iterable[Run]) -> StudyPlan:
-        chosen = roles(studied, self._config)
+    def study(self, name: str, studied: Iterable[Run], weights: Iterable[tuple[str, str]]) -> StudyPlan:
+        chosen = roles(studied, self._config, weights)
         for run in chosen:
             if run not in self._costs:
                 self._costs[run] = self._run_cost(run)

@@ -162,9 +162,7 @@ def agreement_of_runs(
     }
     found = agreement_table(tested, [(str(pair.a), str(pair.b)) for pair in pairs])
     columns = pd.DataFrame([pair.columns for pair in pairs], columns=list(PAIR_COLUMNS))
-    return columns.join(found.drop(columns=["run_a", "run_b"])).astype(
-        {"seed_a": "int64", "seed_b": "int64", "images": "int64"}
-    )
+    return _typed(columns.join(found.drop(columns=["run_a", "run_b"])), AGREEMENTS)
 
 
 def study_distances(
@@ -227,10 +225,10 @@ def scores_and_gains(
     )
     scores = transferability_table(made).rename(columns={"model": "weights"})
     realised = _realised(gains, reference)
-    realised["weights"] = realised["model"].map(models)
+    realised["weights"] = realised["model"].map(models).astype(object)
     table = scores.merge(realised, how="left", on=["source", "weights", "dataset"])
     table["model"] = table["model"].fillna(table["weights"])
-    return table[list(SCORES_AND_GAINS.columns)]
+    return _typed(table[list(SCORES_AND_GAINS.columns)], SCORES_AND_GAINS)
 
 
 def _realised(gains: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -248,6 +246,13 @@ def _realised(gains: pd.DataFrame, reference: str) -> pd.DataFrame:
     names = {"init": "source", "mean": "gain", "low": "gain_low", "high": "gain_high"}
     kept = ["recipe", "dataset", "model", "subset", "reference", *names.values()]
     return found.rename(columns=names)[kept]
+
+
+def _typed(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """The table with numbers as such, which one without any row doesn't know of itself."""
+    kinds = {"integer": "int64", "number": "float64"}
+    columns = schema.columns.items()
+    return table.astype({name: kinds[c.kind] for name, c in columns if c.kind in kinds})
 
 
 def _moments(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from medtransfer.representation.activations import Activations
 from medtransfer.representation.cca import Subspace, subspace
 from medtransfer.representation.cca_protocols import (
+    TOP_UNITS,
     Representation,
     SampledCCA,
     channel_blocks,
@@ -80,6 +80,8 @@ def cca_table(networks: Mapping[Network, Activations], seed: int = 0) -> pd.Data
 def top_layers(table: pd.DataFrame) -> pd.DataFrame:
     """How alike trained networks are near the output, by how they started (study 2, figure 2).
 
+    Networks that are cut so short that they have one point only are left out.
+
     Args:
         table: of schema CCA.
 
@@ -87,11 +89,13 @@ def top_layers(table: pd.DataFrame) -> pd.DataFrame:
         A table of schema TOP_LAYERS.
     """
     trained = table[table["pair"].isin(TRAINED_KINDS) & (table["moment_a"] == "end")]
+    measured = trained.groupby(["recipe_a", "model_a", "subset_a"])["point"].transform("nunique")
+    trained = trained[measured >= TOP_UNITS]
     starts = zip(trained["init_a"], trained["init_b"], strict=True)
     kinds = pd.Series([pair_kind(a, b) for a, b in starts], trained.index, dtype=object)
     view = trained.assign(
         pair=kinds,
-        model=trained["model_a"] + _recipe(trained),
+        model=trained["model_a"] + _where_several(trained, "recipe_a", "subset_a"),
         unit=trained["point"],
         a=_identity(trained, "a"),
         b=_identity(trained, "b"),
@@ -101,15 +105,19 @@ def top_layers(table: pd.DataFrame) -> pd.DataFrame:
     return top_layer_comparison(view, units)
 
 
-def _recipe(table: pd.DataFrame) -> pd.Series:
-    """The recipe, as part of a network's name where there are several."""
-    several = table["recipe_a"].nunique() > 1
-    return ", " + table["recipe_a"] if several else table["recipe_a"].str[:0]
+def _where_several(table: pd.DataFrame, *names: str) -> pd.Series:
+    """What sets runs of one network apart, as part of its name; nothing where all have the same."""
+    parts = pd.Series("", table.index, dtype=object)
+    for name in names:
+        if table[name].nunique() > 1:
+            parts += ", " + table[name]
+    return parts
 
 
 def _identity(table: pd.DataFrame, side: str) -> pd.Series:
-    names = [f"{name}_{side}" for name in ("recipe", "init", "subset", "seed")]
-    return table[names].astype(str).agg("/".join, axis=1)
+    names = ["split", *(f"{name}_{side}" for name in ("recipe", "init", "subset", "seed"))]
+    rows = table[names].astype(str).itertuples(index=False)
+    return pd.Series(["/".join(row) for row in rows], table.index, dtype=object)
 
 
 def _point_table(
@@ -126,10 +134,11 @@ def _point_table(
     for pair in pairs:
         if pair.a in having and pair.b in having:
             facts = (having[pair.a], name, seed)
+            complete = all(_complete(having[side], name) for side in (pair.a, pair.b))
             found = pd.concat(
                 [
                     _whole_rows(wholes[pair.a], wholes[pair.b], facts),
-                    _sampled_row(sampled[pair.a], sampled[pair.b], facts),
+                    _sampled_row(sampled[pair.a], sampled[pair.b], facts, complete),
                 ],
                 ignore_index=True,
             )
@@ -148,13 +157,21 @@ def _whole_rows(
     return similarities(a, b, groups=images, seed=seed)
 
 
+def _complete(found: Activations, name: str) -> bool:
+    """Whether there are as many images and channels as the sampled channels ask for."""
+    point = found.facts.point(name)
+    asked = channel_blocks(found.facts.probe, point.positions, point.channels, found.facts.seed)
+    return all(block.complete for block in asked)
+
+
 def _sampled_row(
-    a: Sequence[Subspace], b: Sequence[Subspace], facts: tuple[Activations, str, int]
+    a: Sequence[Subspace],
+    b: Sequence[Subspace],
+    facts: tuple[Activations, str, int],
+    complete: bool,
 ) -> pd.DataFrame:
     found, name, seed = facts
-    point = found.facts.point(name)
-    result: SampledCCA = compare_blocks(a, b, point.positions, seed=seed)
-    asked = channel_blocks(found.facts.probe, point.positions, point.channels, found.facts.seed)
+    result: SampledCCA = compare_blocks(a, b, found.facts.point(name).positions, seed=seed)
     return pd.DataFrame(
         {
             "measure": ["sampled_channels"],
@@ -163,6 +180,6 @@ def _sampled_row(
             "rows": result.rows,
             "channels_a": result.channels_x,
             "channels_b": result.channels_y,
-            "reliable": result.reliable and all(np.array([block.complete for block in asked])),
+            "reliable": result.reliable and complete,
         }
     )

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import nn
 
 from medtransfer.config.model import ModelSettings
-from medtransfer.data.splits import training_subset
 from medtransfer.errors import DataError
 from medtransfer.models.source import source_network
 from medtransfer.models.units import classifier_names
@@ -22,7 +21,6 @@ from medtransfer.representation.filters import first_convolution
 from medtransfer.seeds import derived_seed
 from medtransfer.training.augmentation import resized
 from medtransfer.training.inputs import to_floats
-from medtransfer.training.job import Store
 
 BATCH = 64
 
@@ -51,27 +49,34 @@ class EmbeddedImages:
     labels: np.ndarray
 
 
+def drawn_rows(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, at random, the same whatever the network."""
+    return np.random.default_rng(derived_seed(0, "embedded images")).permutation(rows)[:most]
+
+
 def embed(
-    network: SourceNetwork, store: Store, labels: np.ndarray, most: int, device: torch.device
+    network: SourceNetwork,
+    images: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    device: torch.device,
 ) -> EmbeddedImages:
-    """Training images in the features and logits of a source's network, with its normalisation.
+    """Images in the features and logits of a source's network, with its normalisation.
 
     Images are resized, antialiased, to the side that the source's weights were trained on, so that
     all data sets go through the same resize; where that isn't known, they keep the store's.
 
     Args:
         network: of the source.
-        store: images and split; all its training images are taken, whatever a run's subset.
-        labels: of all images of the store.
-        most: images at most, drawn at random.
+        images: uint8 or uint16, N x H x W x C.
+        labels: of all images, N class indices or N x K.
+        rows: which of them.
         device: where to compute.
     """
-    rows = training_subset(store.split, "full")
-    rows = np.random.default_rng(derived_seed(0, "embedded images")).permutation(rows)[:most]
-    side = network.about.image_size or store.images.shape[1]
+    side = network.about.image_size or images.shape[1]
     model = source_network(network.model, network.state, side).to(device)
     outputs = [
-        _seen_and_said(model, _inputs(store.images[chosen], network.about, side, model).to(device))
+        _seen_and_said(model, _inputs(images[chosen], network.about, side, model).to(device))
         for chosen in np.array_split(rows, max(1, -(-len(rows) // BATCH)))
     ]
     features, logits = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
@@ -84,8 +89,10 @@ def _inputs(pixels: np.ndarray, about: Sidecar, side: int, model: nn.Module) -> 
     channels = model.state_dict()[first_convolution(model)].shape[1]
     if images.shape[1] != channels:  # grey as colour three times, colour as grey by its mean
         images = images.expand(-1, 3, -1, -1) if channels == 3 else images.mean(1, keepdim=True)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (about.mean, about.std))
-    return (images - mean[:channels]) / std[:channels]
+    mean, std = (torch.tensor(values) for values in (about.mean, about.std))
+    if channels == 1:  # as in training
+        mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
+    return (images - mean[:, None, None]) / std[:, None, None]
 
 
 @torch.inference_mode()
@@ -137,15 +144,18 @@ def read_embedding(path: Path) -> tuple[EmbeddedImages, tuple[str, str, str]]:
     """What :func:`write_embedding` wrote: the arrays, and the names of source, network and data set.
 
     Raises:
-        DataError: no such file, or another one.
+        DataError: no such file, a damaged one, or another one.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file of embedded images")
-    with safe_open(path, framework="numpy") as file:
-        header = file.metadata() or {}
-        if set(header) != set(_NAMES):
-            raise DataError(f"{path}: not a file of embedded images; embed them anew")
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a file of embedded images, or a damaged one: {error}") from error
+    if set(header) != set(_NAMES):
+        raise DataError(f"{path}: not a file of embedded images; embed them anew")
     source, model, dataset = (header[name] for name in _NAMES)
     found = EmbeddedImages(arrays["features"], arrays.get("logits"), arrays["labels"])
     return found, (source, model, dataset)

@@ -147,7 +147,7 @@ def cca_points(points: Sequence[Point]) -> tuple[str, ...]:
     body = units[1:]
     lasts = [
         point
-        for point, following in zip(body, [*body[1:], None], strict=True)
+        for point, following in zip(body, [*body[1:], None], strict=False)  # no body: no pair
         if following is None or following.positions != point.positions
     ]
     if len(lasts) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,8 @@ from medtransfer.training.specification import Part, Specification
 
 # images whose batch statistics stand for those of all training images
 CALIBRATION_IMAGES = 1000
+# of them, so that batches whose sizes differ by one have two images or more
+FEWEST_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,11 @@ class FinishedRun:
     @cached_property
     def start(self) -> nn.Module:
         """The network at step 0; batch norms without statistics have those of training images."""
-        part = self.part(self.training_rows(CALIBRATION_IMAGES))
+        part = self.part(self.training_rows(1))
         network = starting_network(self.specification, part, self.source)
         network = prepare(network, self.specification.arithmetic_on(self.device), self.device)
         layers = uncalibrated_layers(network, parse_init(self.specification.init))
-        rows = self.training_rows(CALIBRATION_IMAGES)
-        return calibrate(network, self.images(rows, part).batches(), layers).eval()
+        return calibrate(network, self.calibration_batches(), layers).eval()
 
     @cached_property
     def end(self) -> nn.Module:
@@ -77,6 +78,15 @@ class FinishedRun:
         network = copy.deepcopy(self.start)
         network.load_state_dict(self.weights)
         return network.eval()
+
+    def calibration_batches(self) -> Iterator[torch.Tensor]:
+        """Training images as the network sees them, none alone: it would have no variance."""
+        rows = self.training_rows(CALIBRATION_IMAGES)
+        images = self.images(rows, self.part(rows))
+        recipe = self.specification.recipe
+        if recipe.micro_batch_size is not None:
+            recipe = replace(recipe, micro_batch_size=max(FEWEST_AT_ONCE, recipe.micro_batch_size))
+        yield from replace(images, specification=replace(self.specification, recipe=recipe)).batches()
 
     def training_rows(self, most: int) -> np.ndarray:
         """Rows of the training images, at most so many: a part of any larger number of them."""
@@ -236,9 +246,7 @@ def _calibrated(run: FinishedRun, state: StateDict) -> StateDict:
     """A random state with the batch norm statistics that the training images give it."""
     network = copy.deepcopy(run.start)
     network.load_state_dict(state)
-    rows = run.training_rows(CALIBRATION_IMAGES)
-    batches = run.images(rows, run.part(rows)).batches()
-    return calibrate(network, batches, None).state_dict()
+    return calibrate(network, run.calibration_batches(), None).state_dict()
 
 
 def _in_random_order(rows: np.ndarray, purpose: str) -> np.ndarray:

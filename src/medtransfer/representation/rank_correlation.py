@@ -174,7 +174,8 @@ def transferability_correlations(table: pd.DataFrame, seed: int = 0) -> pd.DataF
                 found = rank_correlation(values, gains, measure, groups=groups, seed=seed)
                 p = math.nan if scope == "across" else found.p
                 rows.append((score, scope, dataset, measure, found.value, p, found.pairs))
-    return pd.DataFrame(rows, columns=list(TRANSFERABILITY_CORRELATION.columns))
+    table = pd.DataFrame(rows, columns=list(TRANSFERABILITY_CORRELATION.columns))
+    return table.astype({"value": float, "p": float, "pairs": "int64"})
 
 
 def _scopes(pairs: pd.DataFrame) -> Iterator[tuple[str, str | None, pd.DataFrame, np.ndarray | None]]:

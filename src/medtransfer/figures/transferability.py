@@ -1,0 +1,76 @@
+"""Scores of transferability against the gains that fine-tuning brought."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medtransfer.evaluation.names import distinguish_subsets
+from medtransfer.figures.gain_points import (
+    PointStyles,
+    draw_points,
+    gain_label,
+    point_keys,
+    point_styles,
+)
+from medtransfer.figures.style import legend_below, note, panels
+
+SCORES = {
+    "logme": "LogME",
+    "leep": "LEEP",
+    "nleep": "NLEEP",
+    "h_score": "H-score",
+    "h_score_shrunk": "H-score, shrunk covariance",
+    "knn": "nearest neighbours",
+}
+COLUMNS = 3
+MEASURE = "kendall"
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """One panel a score, with its rank correlations with the gain.
+
+    Args:
+        tables: ``scores`` and ``correlations``.
+    """
+    scores = tables["scores"]
+    if not scores.empty:
+        scores = distinguish_subsets(scores.dropna(subset=["value", "gain"]))
+    if scores.empty:
+        return note("nothing to predict: no source of this study has scores and gains")
+    names = [name for name in SCORES if name in set(scores["score"])]
+    styles = point_styles(scores["dataset"], scores["model"], scores["source"])
+    columns = min(COLUMNS, len(names))
+    figure, axes = panels(-(-len(names) // columns), columns, (2.9, 2.4), share_y=True)
+    for ax in axes.ravel()[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.ravel(), names, strict=False):
+        draw_score(ax, scores[scores["score"] == name], tables["correlations"], styles)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(gain_label([], scores["reference"]))
+    point_keys(figure, styles)
+    legend_below(figure)
+    return figure
+
+
+def draw_score(ax: Axes, scores: pd.DataFrame, correlations: pd.DataFrame, styles: PointStyles) -> None:
+    """Gains over one score."""
+    draw_points(ax, scores.assign(x=scores["value"]), styles)
+    name = scores["score"].iloc[0]
+    ax.set_xlabel(SCORES[name])
+    ax.set_title(correlation_title(correlations, name))
+
+
+def correlation_title(correlations: pd.DataFrame, score: str) -> str:
+    """Kendall's tau within data sets and across all, with the number of pairs."""
+    if correlations.empty:
+        return SCORES[score]
+    rows = correlations[(correlations["score"] == score) & (correlations["measure"] == MEASURE)]
+    found = []
+    for scope in ("within", "across"):
+        for _, row in rows[rows["scope"] == scope].iterrows():
+            p = f" (p = {row['p']:.2g})" if pd.notna(row["p"]) else ""
+            value = f"{row['value']:.2f}".replace("-", "−") if pd.notna(row["value"]) else "none"
+            found.append(f"{scope} data sets {value}{p}, n = {row['pairs']}")
+    return "\n".join([f"{SCORES[score]}: Kendall's τ", *found])
