@@ -10,7 +10,6 @@ from medtransfer.config.analyses import (
     ALL_IMAGES,
     analysed_runs,
     distance_embeddings,
-    extractor,
     transfer_embeddings,
 )
 from medtransfer.config.names import LIST_NAMES, fold_list_path, published_fold
@@ -256,11 +255,6 @@ def embedded_split(wildcards):
     if wildcards.split == ALL_IMAGES:
         return []
     return f"results/data/{wildcards.dataset}/splits/{wildcards.split}.parquet"
-
-
-def study_extractor(wildcards):
-    """The source and the network in whose features a study's domain distances are measured."""
-    return extractor(CONFIG.studies[wildcards.study], CONFIG) or ("", "")
 
 
 def source_datasets(wildcards):

@@ -213,12 +213,11 @@ rule domain_distance:
         runtime=120,
     params:
         sources=lambda wildcards: json.dumps(source_datasets(wildcards)),
-        extractor=lambda wildcards: "/".join(study_extractor(wildcards)),
         confidence=lambda wildcards: CONFIG.studies[wildcards.study].confidence,
         code=code("domain_distance.py"),
     shell:
         "python {resources.scripts}/domain_distance.py --embeddings {input:q}"
-        " --sources {params.sources:q} --extractor {params.extractor:q}"
+        " --sources {params.sources:q}"
         " --confidence {params.confidence} --output {output:q} 2> {log:q}"
 
 

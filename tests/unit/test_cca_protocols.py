@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,6 @@ from scipy import linalg
 from medtransfer.errors import ConfigError, DataError
 from medtransfer.representation.cca import cca, pwcca, shuffled_baseline, subspace, svcca
 from medtransfer.representation.cca_protocols import (
-    CANONICAL_CORRELATIONS,
     TOP_LAYERS,
     channel_blocks,
     compare_blocks,
@@ -22,7 +22,9 @@ from medtransfer.representation.cca_protocols import (
     similarities,
     top_layer_comparison,
 )
+from medtransfer.representation.cca_table import CCA
 from medtransfer.representation.folding import folded, row_sample
+from medtransfer.representation.pairs import Network, NetworkPair
 
 # folding
 
@@ -313,8 +315,10 @@ def test_similarities_of_one_image_have_no_baseline():
     table = similarities(represented(x), represented(x), groups=np.zeros(30))
     assert table["baseline"].isna().all()
     assert table["value"].to_numpy() == pytest.approx([1, 1, 1])
-    table = table.assign(dataset="d", model="m", a="r", b="s", unit="u")
-    CANONICAL_CORRELATIONS.check(table[list(CANONICAL_CORRELATIONS.columns)])
+    network = Network("r", "d", "m", "random", "full", "holdout", 0, "end")
+    pair = NetworkPair("inits", network, replace(network, init="s"))
+    table = table.assign(**pair.columns, point="u", order=0)
+    CCA.check(table[list(CCA.columns)])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,19 @@ PROJECT = Path(__file__).resolve().parents[2]
 LIBRARY = sorted((PROJECT / "src").rglob("*.py"))
 SCRIPTS = sorted((PROJECT / "workflow" / "scripts").glob("*.py"))
 RULES = sorted((PROJECT / "rules").glob("*.smk"))
+REPRESENTATION = {
+    f"medtransfer.representation.{path.stem}"
+    for path in LIBRARY
+    if path.parent.name == "representation" and path.stem != "__init__"
+}
+# what looks into a network or at its weights; the rest is for arrays, and for quick jobs
+WITH_TORCH = {
+    f"medtransfer.representation.{name}"
+    for name in (
+        "analysed", "batch_norm", "embedding", "extraction", "points", "probing", "reinitialisation",
+        "weight_distance",
+    )
+}  # fmt: skip
 
 
 def imported_packages(path: Path) -> set[str]:
@@ -71,6 +84,24 @@ def test_training_needs_no_pydicom_and_no_snakemake():
     code = (
         "import sys; sys.modules['pydicom'] = None; sys.modules['snakemake'] = None; "
         "import medtransfer.training.job, medtransfer.training.devices, medtransfer.models.weights"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_representations_need_no_pydantic_no_pydicom_and_no_snakemake():
+    absent = "sys.modules |= dict.fromkeys(('pydantic', 'pydicom', 'snakemake'))"
+    code = f"import sys; {absent}; import {', '.join(sorted(REPRESENTATION))}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pure_mathematics_of_representations_does_not_import_torch():
+    names = sorted(REPRESENTATION - WITH_TORCH)
+    assert REPRESENTATION > WITH_TORCH and "medtransfer.representation.cka" in names
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert 'torch' not in sys.modules, name"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

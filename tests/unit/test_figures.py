@@ -21,13 +21,14 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 import medtransfer.figures
-from medtransfer.config.study import ALL_FIGURES, GridSettings, StudySettings
-from medtransfer.evaluation.names import distinguish_recipes
+from medtransfer.config.study import ALL_FIGURES, RESULT_FIGURES, GridSettings, StudySettings
+from medtransfer.evaluation.names import distinguish_recipes, distinguish_subsets, whole_starts
 from medtransfer.figures import depth, external, gains, metrics, validation_curves
 from medtransfer.figures.style import (
     apply_style,
     init_styles,
     interval_bars,
+    note,
     offsets,
     save_figure,
 )
@@ -382,13 +383,13 @@ def test_partial_transfers_are_left_to_the_depth_figure(name):
         ]
 
 
-@pytest.mark.parametrize("name", ALL_FIGURES)
+@pytest.mark.parametrize("name", RESULT_FIGURES)
 def test_figures_of_a_single_init_are_drawn(name):
     figure = draw(name, all_tables(inits=("random",)))
     assert figure.axes
 
 
-@pytest.mark.parametrize("name", ALL_FIGURES)
+@pytest.mark.parametrize("name", RESULT_FIGURES)
 def test_figures_of_a_single_seed_are_drawn_without_intervals(name):
     tables = all_tables(seeds=1)
     assert tables["summary"]["low"].isna().all()
@@ -401,7 +402,7 @@ def test_figures_of_a_single_seed_are_drawn_without_intervals(name):
     assert np.isfinite(np.array(values, dtype=float)).all()
 
 
-@pytest.mark.parametrize("name", [name for name in ALL_FIGURES if name != "depth"])
+@pytest.mark.parametrize("name", [name for name in RESULT_FIGURES if name != "depth"])
 def test_figures_of_30_series_are_drawn_with_all_their_names(name):
     inits = ("random", *(f"source{i:02d}{kind}" for i in range(15) for kind in ("", "-stats")))
     tables = all_tables(models=("cbr",), inits=inits[:30], seeds=2)
@@ -433,7 +434,7 @@ def test_one_call_writes_all_formats(tmp_path):
 def test_drawing_changes_no_table():
     tables = all_tables()
     before = {name: table.copy() for name, table in tables.items()}
-    for name in ALL_FIGURES:
+    for name in RESULT_FIGURES:
         assert draw(name, tables).axes
     for name, table in tables.items():
         pd.testing.assert_frame_equal(table, before[name])
@@ -441,7 +442,7 @@ def test_drawing_changes_no_table():
 
 def test_every_figure_of_the_settings_has_a_module_and_the_other_way_round():
     modules = {module.name for module in pkgutil.iter_modules(medtransfer.figures.__path__)}
-    assert modules - {"style"} == set(ALL_FIGURES)
+    assert modules - {"style", "by_depth", "gain_points"} == set(ALL_FIGURES)
 
 
 @pytest.mark.parametrize("module", [metrics, gains, validation_curves, external])
@@ -491,3 +492,51 @@ def test_recipes_are_named_with_the_network_only_where_there_are_several():
     assert distinguish_recipes(one)["model"].tolist() == ["a", "b"]
     assert distinguish_recipes(two)["model"].tolist() == ["a, r", "a, s"]
     assert two["model"].tolist() == ["a", "a"]
+
+
+def test_recipes_of_pairs_are_named_with_both_networks():
+    pairs = pd.DataFrame(
+        {"recipe_a": ["r", "r"], "recipe_b": ["r", "s"], "model_a": ["a", "a"], "model_b": ["a", "b"]}
+    )
+    named = distinguish_recipes(pairs)
+    assert named["model_a"].tolist() == ["a, r", "a, r"]
+    assert named["model_b"].tolist() == ["a, r", "b, s"]
+    same = pairs.assign(recipe_b="r")
+    assert distinguish_recipes(same)["model_b"].tolist() == ["a", "b"]
+
+
+def test_tables_without_recipes_or_with_missing_ones_keep_their_names():
+    without = pd.DataFrame({"model": ["a", "b"]})
+    missing = pd.DataFrame({"model": ["a", "b"], "recipe": ["r", None]})
+    assert distinguish_recipes(without)["model"].tolist() == ["a", "b"]
+    assert distinguish_recipes(missing)["model"].tolist() == ["a", "b"]
+    assert distinguish_recipes(pd.DataFrame()).empty
+
+
+def test_subsets_are_named_with_the_network_only_where_there_are_several():
+    table = pd.DataFrame({"subset": ["full", "n80"], "model": ["a", "a"], "recipe": ["r", "r"]})
+    assert distinguish_subsets(table)["model"].tolist() == ["a, full", "a, n80"]
+    assert distinguish_subsets(table[:1])["model"].tolist() == ["a"]
+
+
+def test_partial_transfers_are_left_out_on_either_side_of_a_pair():
+    pairs = pd.DataFrame(
+        {"init_a": ["random", "s-upto1-stats", "s"], "init_b": ["s", "random", "s-upto2-stats"]}
+    )
+    assert whole_starts(pairs).index.tolist() == [0]
+
+
+def test_a_note_breaks_its_line_and_stays_inside_its_figure():
+    figure = note("nothing to draw: " + "a long reason, " * 8)
+    FigureCanvasAgg(figure).draw()
+    (text,) = figure.axes[0].texts
+    box = text.get_window_extent()
+    assert figure.bbox.x0 < box.x0 < box.x1 < figure.bbox.x1
+    assert figure.bbox.y0 < box.y0 < box.y1 < figure.bbox.y1
+
+
+def test_the_legend_of_a_narrow_figure_stays_inside_it():
+    figure = draw("metrics", all_tables(models=("cbr",), inits=("random", "a", "b", "c", "d-stats")))
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
