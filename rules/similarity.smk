@@ -217,8 +217,7 @@ rule domain_distance:
         code=code("domain_distance.py"),
     shell:
         "python {resources.scripts}/domain_distance.py --embeddings {input:q}"
-        " --sources {params.sources:q}"
-        " --confidence {params.confidence} --output {output:q} 2> {log:q}"
+        " --sources {params.sources:q} --confidence {params.confidence} --output {output:q} 2> {log:q}"
 
 
 rule transferability:

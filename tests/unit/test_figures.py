@@ -514,9 +514,12 @@ def test_tables_without_recipes_or_with_missing_ones_keep_their_names():
 
 
 def test_subsets_are_named_with_the_network_only_where_there_are_several():
-    table = pd.DataFrame({"subset": ["full", "n80"], "model": ["a", "a"], "recipe": ["r", "r"]})
+    table = pd.DataFrame({"subset": ["full", "n80"], "model": ["a", "a"], "dataset": ["d", "d"]})
     assert distinguish_subsets(table)["model"].tolist() == ["a, full", "a, n80"]
     assert distinguish_subsets(table[:1])["model"].tolist() == ["a"]
+    # of two data sets with one subset each, the data set says which
+    apart = table.assign(dataset=["first", "second"])
+    assert distinguish_subsets(apart)["model"].tolist() == ["a", "a"]
 
 
 def test_partial_transfers_are_left_out_on_either_side_of_a_pair():

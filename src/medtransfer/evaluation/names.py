@@ -23,8 +23,10 @@ def distinguish_recipes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def distinguish_subsets(table: pd.DataFrame) -> pd.DataFrame:
-    """Where a table holds several subsets of training data, name the subset with the network."""
-    return _named_with_model(table, "subset")
+    """Where a data set has several subsets of training data, name the subset with the network."""
+    datasets = (rows for _, rows in table.groupby("dataset", sort=False))
+    several = any(_named_with_model(rows, "subset") is not rows for rows in datasets)
+    return _named_with_model(table, "subset") if several else table
 
 
 def _named_with_model(table: pd.DataFrame, name: str) -> pd.DataFrame:
