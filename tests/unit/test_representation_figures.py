@@ -185,7 +185,7 @@ def test_partial_transfers_are_left_to_the_depth_figure(name):
 )
 def test_lines_are_the_means_over_runs_by_depth(name, column, chosen, title):
     figure, table = draw(name, tables()[name]), tables()[name][name]
-    ax = next(ax for ax in figure.axes if ax.get_title() == title)
+    ax = next(ax for ax in figure.axes if ax.get_title().replace("\n", " ") == title)
     model = "vit" if "vit" in title else "cbr"
     side = "_a" if name == "cca" else ""
     lines = labelled(ax)

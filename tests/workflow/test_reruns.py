@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import Workspace, commit, copy_project, git
 
-from medtransfer.config.study import ALL_FIGURES
+from medtransfer.config.study import RESULT_FIGURES
 
 LATER = ("evaluate", "compare", "report_tables")
-FIGURES = {f"figure_{name}": 1 for name in ALL_FIGURES}
+FIGURES = {f"figure_{name}": 1 for name in RESULT_FIGURES}
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def draw_fine_tuning(figure: SubFigure, table: pd.DataFrame, cells: list[list[st
                 ax.set_axis_off()
                 continue
             draw_correlations(ax, rows, styles)
-            ax.set_title(f"{dataset}, {model}: {name}")
+            ax.set_title(f"{dataset}, {model}:\n{name}")
         axes[row, 0].set_ylabel("start with end")
     axes[0, 0].set_ylim(0, 1.05)
     line_keys(figure, {"images shuffled": CHANCE})
