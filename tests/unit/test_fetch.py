@@ -29,6 +29,14 @@ SCRIPT = Path(__file__).resolve().parents[2] / "workflow" / "scripts" / "fetch.p
 QUICK = Patience(timeout=5, tries=3, most_tries=40, first_wait=0.001, longest_wait=5)
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Ctrl-C reaches what runs here, also where a shell has put the tests into the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def host(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")

@@ -207,5 +207,5 @@ def test_the_record_says_how_the_network_was_computed(tmp_path):
     record = train_run(specification(precision="bfloat16"), store, "full", {}, "cpu").facts
     assert record["arithmetic"] == {
         "precision": "bfloat16", "memory_format": "channels_last", "compiled": False,
-        "attention": "fused",
+        "attention": "fused", "checkpointed": False,
     }  # fmt: skip

@@ -46,6 +46,14 @@ from medtransfer.training.stopping import Stopped, StopRequest
 
 
 @pytest.fixture(autouse=True)
+def interruptible():
+    """Ctrl-C reaches what runs here, also where a shell has put the tests into the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
 def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

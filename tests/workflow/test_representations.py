@@ -8,6 +8,9 @@ from conftest import MINI, Workspace, analysed
 
 from medtransfer.config.study import ALL_FIGURES
 
+# some minutes, and what `make demo` does on more runs
+pytestmark = pytest.mark.slow
+
 # a start, its end, and a test part that fills two blocks
 ASKED = analysed(MINI, seeds=[0, 1], probe_images=16, gram_block=8, bank_images=60)
 
