@@ -41,27 +41,17 @@ def main() -> None:
         import torch
 
         from medtransfer.representation.extraction import Request
-        from medtransfer.representation.probing import probed
+        from medtransfer.representation.probing import probed, read_run
+        from medtransfer.training.job import read_store
 
         torch.set_num_threads(arguments.threads)
         keep_all_memory()
+        store = read_store(arguments.images, arguments.samples, arguments.split)
+        run = read_run(
+            arguments.record.parent, store, arguments.subset, arguments.weights, torch.device(device)
+        )
         request = Request(probe=images, gram_block=block, memory=HELD_BYTES)
-        write(probed(finished_run(arguments, torch.device(device)), request, bank), arguments)
-
-
-def finished_run(arguments: argparse.Namespace, device):
-    import numpy as np
-    import pandas as pd
-
-    from medtransfer.representation.probing import read_run
-    from medtransfer.training.job import Store
-
-    store = Store(
-        np.load(arguments.images, mmap_mode="r"),
-        pd.read_parquet(arguments.samples),
-        pd.read_parquet(arguments.split),
-    )
-    return read_run(arguments.record.parent, store, arguments.subset, arguments.weights, device)
+        write(probed(run, request, bank), arguments)
 
 
 def write(result, arguments: argparse.Namespace) -> None:

@@ -30,29 +30,18 @@ def main() -> None:
         # imported only now: the device must be chosen before torch looks for one
         import torch
 
-        from medtransfer.representation.probing import reinitialised
+        from medtransfer.representation.probing import read_run, reinitialised
         from medtransfer.representation.reinitialisation import REINITIALISATION
         from medtransfer.tables import write_table
+        from medtransfer.training.job import read_store
 
         torch.set_num_threads(arguments.threads)
         keep_all_memory()
-        scores = reinitialised(finished_run(arguments, torch.device(device)))
-        write_table(scores, REINITIALISATION, arguments.output)
-
-
-def finished_run(arguments: argparse.Namespace, device):
-    import numpy as np
-    import pandas as pd
-
-    from medtransfer.representation.probing import read_run
-    from medtransfer.training.job import Store
-
-    store = Store(
-        np.load(arguments.images, mmap_mode="r"),
-        pd.read_parquet(arguments.samples),
-        pd.read_parquet(arguments.split),
-    )
-    return read_run(arguments.record.parent, store, arguments.subset, arguments.weights, device)
+        store = read_store(arguments.images, arguments.samples, arguments.split)
+        run = read_run(
+            arguments.record.parent, store, arguments.subset, arguments.weights, torch.device(device)
+        )
+        write_table(reinitialised(run), REINITIALISATION, arguments.output)
 
 
 if __name__ == "__main__":

@@ -79,13 +79,11 @@ def run(arguments: argparse.Namespace, device: str, state: Path, stop: StopReque
     if deterministic:
         prepare_deterministic()
     # imported only now: the device must be chosen before torch looks for one
-    import numpy as np
-    import pandas as pd
     import torch
 
     from medtransfer.models.weights import RANDOM_START, load_weights
     from medtransfer.training.divergence import train_candidate
-    from medtransfer.training.job import Store, train_run
+    from medtransfer.training.job import read_store, train_run
     from medtransfer.training.keeper import Keeper
 
     torch.set_num_threads(arguments.threads)
@@ -97,12 +95,8 @@ def run(arguments: argparse.Namespace, device: str, state: Path, stop: StopReque
     code = code_fingerprint(Path(__file__), SOURCE_ROOT)
     keeper.identify(code=code, weights=sidecar.sha256)
     train = train_candidate if arguments.may_diverge else train_run
-    store = Store(
-        np.load(arguments.images, mmap_mode="r"),
-        pd.read_parquet(arguments.samples),
-        pd.read_parquet(arguments.split),
-        None if arguments.images_mb is None else int(arguments.images_mb * 2**20),
-    )
+    room = None if arguments.images_mb is None else int(arguments.images_mb * 2**20)
+    store = read_store(arguments.images, arguments.samples, arguments.split, room)
     plan = specification(arguments, sidecar)
     result = train(
         replace(plan, arithmetic=arithmetic(arguments, plan, store, device)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,12 @@ class Store:
     samples: pd.DataFrame
     split: pd.DataFrame
     room: int | None = None
+
+
+def read_store(images: Path, samples: Path, split: Path, room: int | None = None) -> Store:
+    """A store from its files: a memory map and two tables."""
+    pixels = np.load(images, mmap_mode="r")
+    return Store(pixels, pd.read_parquet(samples), pd.read_parquet(split), room)
 
 
 @dataclass(frozen=True)
