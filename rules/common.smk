@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from medtransfer.code_fingerprint import code_fingerprint
 from medtransfer.config.analyses import ALL_IMAGES, extra_weights, source_images
 from medtransfer.config.argument import as_argument
+from medtransfer.config.corruptions import ALL_CORRUPTIONS
 from medtransfer.config.load import load_config
 from medtransfer.config.names import parse_init
 from medtransfer.config.runs import (
@@ -50,8 +51,16 @@ except MedtransferError as error:
 EXTRA_WEIGHTS = extra_weights(CONFIG)
 RUNS = all_runs(CONFIG, EXTRA_WEIGHTS)
 WEIGHTS = list(dict.fromkeys([*needed_weights(RUNS, CONFIG.models), *EXTRA_WEIGHTS]))
+# data sets that test the runs of others
+EXTERNAL = {
+    name
+    for study in CONFIG.studies.values()
+    for run in study_runs(study)
+    for name in CONFIG.datasets[run.dataset].external
+}
 DATASETS = {
     *(run.dataset for run in RUNS),
+    *EXTERNAL,
     *filter(None, (source_images(source, CONFIG) for source, _ in WEIGHTS)),
 }
 SEARCHED = [n for n, recipe in CONFIG.recipes.items() if recipe.search is not None]
@@ -92,8 +101,15 @@ STORE_KEYS = MANIFEST_KEYS | {
 }
 SPLIT_KEYS = LABEL_KEYS | {"site", "external_sites", "splits", "accept", "drop"}
 AUDIT_KEYS = LABEL_KEYS | {"accept", "drop", "origin", "card"}
-EVALUATION_KEYS = LABEL_KEYS | {"metric"}
-STATISTICS_KEYS = {"title", "grids", "reference", "confidence"}
+EVALUATION_KEYS = LABEL_KEYS | {"metric", "external"}
+STATISTICS_KEYS = {
+    "title",
+    "grids",
+    "results",
+    "reference",
+    "confidence",
+    "statistics",
+}
 
 
 def one_of(names):
@@ -112,6 +128,8 @@ wildcard_constraints:
     seed=r"\d+",
     probe=r"n\d+-b\d+-t\d+",
     searched=one_of(SEARCHED),
+    external=one_of(EXTERNAL),
+    corruption=one_of(ALL_CORRUPTIONS),
     source=one_of(source for source, _ in WEIGHTS),
     generated=one_of(GENERATED),
     adapted=one_of(ADAPTED),

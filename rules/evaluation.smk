@@ -1,7 +1,8 @@
 """From the predictions of runs to metrics.
 
-REQUIRED: predictions, history and record of each run of a study.
-PROVIDES: results/evaluation/<study>/{runs.parquet,<dataset>.metrics.parquet,<dataset>.curves.parquet}.
+REQUIRED: predictions, history and record of each run of a study; tables of results from elsewhere.
+PROVIDES: results/evaluation/<study>/{runs.parquet,elsewhere/metrics.parquet} and
+results/evaluation/<study>/<dataset>.{metrics,classes,reliability,risk_coverage,curves}.parquet.
 """
 
 
@@ -22,7 +23,7 @@ rule run_table:
         runtime=10,
     params:
         study=lambda wildcards: as_argument(
-            CONFIG.studies[wildcards.study], {"title", "grids", "reference"}
+            CONFIG.studies[wildcards.study], {"title", "grids", "results", "reference"}
         ),
         code=code("run_table.py"),
     shell:
@@ -32,13 +33,18 @@ rule run_table:
 rule evaluate:
     """Score the runs of a study on one data set.
 
-    Reads: the runs' predictions, histories and records. Writes: metrics and validation curves.
+    Reads: the runs' predictions, there and on other data sets, histories and records.
+    Writes: metrics, metrics of each class, reliability, risk against coverage, validation curves.
     """
     input:
         runs="results/evaluation/{study}/runs.parquet",
         files=run_files,
+        elsewhere=external_predictions,
     output:
         metrics="results/evaluation/{study}/{dataset}.metrics.parquet",
+        classes="results/evaluation/{study}/{dataset}.classes.parquet",
+        reliability="results/evaluation/{study}/{dataset}.reliability.parquet",
+        risk_coverage="results/evaluation/{study}/{dataset}.risk_coverage.parquet",
         curves="results/evaluation/{study}/{dataset}.curves.parquet",
     log:
         "logs/evaluate/{study}/{dataset}.log",
@@ -53,5 +59,31 @@ rule evaluate:
         code=code("evaluate.py"),
     shell:
         "python {resources.scripts}/evaluate.py --runs {input.runs:q} --root results/runs"
-        " --name {wildcards.dataset} --dataset {params.dataset:q} --metrics {output.metrics:q}"
-        " --curves {output.curves:q} 2> {log:q}"
+        " --shift results/shift --name {wildcards.dataset} --dataset {params.dataset:q}"
+        " --metrics {output.metrics:q} --classes {output.classes:q} --reliability {output.reliability:q}"
+        " --risk-coverage {output.risk_coverage:q} --curves {output.curves:q} 2> {log:q}"
+
+
+rule import_results:
+    """Take in results that come from elsewhere.
+
+    Reads: a CSV table of a run and metric a row. Writes: metrics as those of runs.
+    """
+    input:
+        results_table,
+    output:
+        "results/evaluation/{study}/elsewhere/metrics.parquet",
+    log:
+        "logs/import_results/{study}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=2000,
+        runtime=10,
+    params:
+        results=lambda wildcards: as_argument(CONFIG.studies[wildcards.study].results),
+        code=code("import_results.py"),
+    shell:
+        "python {resources.scripts}/import_results.py --results {params.results:q} --output {output:q}"
+        " 2> {log:q}"

@@ -22,7 +22,7 @@ from medtransfer.config.runs import (
 )
 from medtransfer.config.search import without_search
 from medtransfer.config.source import IMPORT_KEYS
-from medtransfer.config.study import RESULT_FIGURES
+from medtransfer.config.study import NETWORK_FIGURES
 
 
 def code(script, *modules):
@@ -289,7 +289,7 @@ def study_figures():
     return [
         f"results/figures/{name}/{figure}.{suffix}"
         for name, study in CONFIG.studies.items()
-        for figure in study.figures
+        for figure in study.drawn
         for suffix in ("pdf", "png")
     ]
 
@@ -300,12 +300,94 @@ def source_run(wildcards, name):
     return run_file(pretraining_run(source, wildcards.model), name)
 
 
+def run_predictions(wildcards):
+    """The predictions of a study's runs on one data set."""
+    return [
+        run_file(run, "predictions.parquet")
+        for run in dataset_runs(wildcards.study, wildcards.dataset)
+    ]
+
+
 def run_files(wildcards):
     """What evaluation reads of a study's runs on one data set."""
     return [
         run_file(run, name)
         for run in dataset_runs(wildcards.study, wildcards.dataset)
         for name in ("predictions.parquet", "history.parquet", "run.json")
+    ]
+
+
+def external_predictions(wildcards):
+    """What a study's runs on one data set predict of the other data sets that test it."""
+    others = CONFIG.datasets[wildcards.dataset].external
+    return [
+        f"results/shift/{run.path}/external-{other}.predictions.parquet"
+        for run in dataset_runs(wildcards.study, wildcards.dataset)
+        for other in others
+    ]
+
+
+def corrupted_predictions(wildcards):
+    """What the analysed runs predict of their test images under each corruption of the study."""
+    return [
+        f"results/shift/{run.path}/{corruption}.parquet"
+        for run in analysed(wildcards)
+        for corruption in CONFIG.studies[wildcards.study].corruptions
+    ]
+
+
+def corruption_tables(wildcards):
+    """The results on corrupted images of each data set with analysed runs."""
+    return [
+        f"results/evaluation/{wildcards.study}/{dataset}.corruption.parquet"
+        for dataset in analysed_datasets(wildcards.study)
+    ]
+
+
+def shift_tables(wildcards):
+    """The results on other sites and data sets of each data set that has any."""
+    return [
+        f"results/evaluation/{wildcards.study}/{dataset}.shift.parquet"
+        for dataset in study_datasets(wildcards.study)
+        if CONFIG.datasets[dataset].external_sites or CONFIG.datasets[dataset].external
+    ]
+
+
+def results_table(wildcards):
+    """The user's table of results from elsewhere as input, if it is there."""
+    path = CONFIG.studies[wildcards.study].results.table
+    return if_placed(
+        path, f"results/evaluation/{wildcards.study}/elsewhere/metrics.parquet"
+    )
+
+
+def metrics_tables(wildcards):
+    """The metrics of all data sets of a study, and those from elsewhere."""
+    study = wildcards.study
+    elsewhere = f"results/evaluation/{study}/elsewhere/metrics.parquet"
+    asked = CONFIG.studies[study].results is not None
+    return dataset_tables("metrics")(wildcards) + [elsewhere] * asked
+
+
+def distance_table(wildcards):
+    """The domain distances of a study that draws them."""
+    if "domain_distance" not in CONFIG.studies[wildcards.study].drawn:
+        return []
+    return f"results/representation/{wildcards.study}/domain_distance.parquet"
+
+
+def model_families(wildcards):
+    """The family of each network of a study, as JSON text."""
+    runs = study_runs(CONFIG.studies[wildcards.study])
+    models = dict.fromkeys(run.model for run in runs)
+    return json.dumps({model: CONFIG.models[model].family for model in models})
+
+
+def patient_tables(wildcards):
+    """How much other patients would change, of each data set with runs."""
+    return [
+        f"results/statistics/{wildcards.study}/{dataset}.patients.parquet"
+        for dataset in study_datasets(wildcards.study)
     ]
 
 
@@ -335,10 +417,24 @@ def table_flags(wildcards, input):
 # figure -> the tables it reads, by the names that its module uses
 FIGURES = {
     "metrics": {
-        "metrics": dataset_tables("metrics"),
+        "metrics": metrics_tables,
         "summary": "results/statistics/{study}/summary.parquet",
     },
     "gains": {"gains": "results/statistics/{study}/gains.parquet"},
+    "verdict": {"verdicts": "results/statistics/{study}/verdicts.parquet"},
+    "label_efficiency": {
+        "label_efficiency": "results/statistics/{study}/label_efficiency.parquet",
+        "summary": "results/statistics/{study}/summary.parquet",
+    },
+    "convergence": {
+        "convergence": "results/statistics/{study}/convergence.parquet",
+        "convergence_tests": "results/statistics/{study}/convergence_tests.parquet",
+    },
+    "calibration": {
+        "reliability": dataset_tables("reliability"),
+        "metrics": metrics_tables,
+    },
+    "selective": {"risk_coverage": dataset_tables("risk_coverage")},
     "depth": {"gains": "results/statistics/{study}/gains.parquet"},
     "validation_curves": {"curves": dataset_tables("curves")},
     "external": {"summary": "results/statistics/{study}/summary.parquet"},
@@ -371,8 +467,8 @@ def representation_targets():
     tables = [
         (name, table)
         for name, study in CONFIG.studies.items()
-        for figure in study.figures
-        if figure not in RESULT_FIGURES
+        for figure in study.drawn
+        if figure in NETWORK_FIGURES
         for table in FIGURES[figure].values()
     ]
     return [

@@ -74,8 +74,13 @@ rule representations:
 
 
 rule evaluation:
-    """Metrics and curves of all studies."""
+    """Metrics and curves of all studies, and what is left of metrics elsewhere."""
     input:
+        [
+            path
+            for study in CONFIG.studies
+            for path in shift_tables(SimpleNamespace(study=study))
+        ],
         [
             f"results/evaluation/{study}/{dataset}.metrics.parquet"
             for study in CONFIG.studies
@@ -84,9 +89,17 @@ rule evaluation:
 
 
 rule statistics:
-    """Means, intervals and paired gains of all studies."""
+    """Means, intervals, paired gains, verdicts and what they depend on, of all studies."""
     input:
-        collect("results/statistics/{study}/gains.parquet", study=CONFIG.studies),
+        collect(
+            "results/statistics/{study}/{table}.parquet",
+            study=CONFIG.studies,
+            table=["summary", "gains", "verdicts", "label_efficiency", "gain_factors"],
+        ),
+        collect(
+            "results/statistics/{study}/convergence.parquet",
+            study=[name for name, study in CONFIG.studies.items() if study.grids],
+        ),
 
 
 rule figures:

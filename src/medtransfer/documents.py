@@ -22,6 +22,7 @@ from medtransfer.config.access import (
 )
 from medtransfer.config.dataset import DatasetSettings, GeneratorSettings, SplitSettings
 from medtransfer.config.embedded import DEFAULT
+from medtransfer.config.external import ExternalSettings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import (
     AugmentationSettings,
@@ -31,19 +32,23 @@ from medtransfer.config.recipe import (
     SearchSettings,
 )
 from medtransfer.config.representation import RepresentationSettings
+from medtransfer.config.results import ResultsSettings
 from medtransfer.config.source import (
     PretrainingSettings,
     RenameSettings,
     SourceSettings,
     WeightFileSettings,
 )
+from medtransfer.config.statistics import FamilySettings, StatisticsSettings
 from medtransfer.config.study import Config, GridSettings, HardwareSettings, StudySettings
 from medtransfer.config.typed import default_of, describe, json_schema, plain
 from medtransfer.data.duplicates import DUPLICATES
 from medtransfer.data.splits import SPLIT
 from medtransfer.data.store import REJECTED, SAMPLES
 from medtransfer.dataset_reference import dataset_reference
-from medtransfer.evaluation.results import CURVES, METRICS, RUNS
+from medtransfer.evaluation.diagrams import RELIABILITY, RISK_COVERAGE
+from medtransfer.evaluation.label_efficiency import LABEL_EFFICIENCY
+from medtransfer.evaluation.results import CLASS_METRICS, CURVES, METRICS, RUNS
 from medtransfer.representation.analysed import AGREEMENTS, JOINED, KNN_BY_DEPTH, SCORES_AND_GAINS
 from medtransfer.representation.cca_protocols import TOP_LAYERS
 from medtransfer.representation.cca_table import CCA
@@ -51,6 +56,13 @@ from medtransfer.representation.cka_table import CKA
 from medtransfer.representation.domain_distance import DOMAIN_DISTANCE
 from medtransfer.representation.rank_correlation import TRANSFERABILITY_CORRELATION
 from medtransfer.statistics.comparison import GAINS, SUMMARY
+from medtransfer.statistics.convergence import CONVERGENCE, CONVERGENCE_TESTS
+from medtransfer.statistics.gain_factors import GAIN_FACTORS
+from medtransfer.statistics.patients import PATIENT_INTERVALS
+from medtransfer.statistics.run_pairs import RUN_PAIRS
+from medtransfer.statistics.sparing import SPARING
+from medtransfer.statistics.transfer import DEPTH_CURVES, REUSE
+from medtransfer.statistics.verdict import VERDICTS
 from medtransfer.tables import Schema
 from medtransfer.training.job import HISTORY, PREDICTIONS
 from medtransfer.training.search import SEARCHES
@@ -68,12 +80,16 @@ SECTIONS: dict[str, tuple[type, ...]] = {
         Config,
         StudySettings,
         GridSettings,
+        ResultsSettings,
+        StatisticsSettings,
+        FamilySettings,
         RepresentationSettings,
         HardwareSettings,
     ),
     "config/datasets/": (
         DatasetSettings,
         SplitSettings,
+        ExternalSettings,
         GeneratorSettings,
         AdapterSettings,
         AccessSettings,
@@ -100,9 +116,22 @@ TABLE_PATHS: tuple[tuple[Schema, str], ...] = (
     (SEARCHES, "results/searches/<run without seed>/candidates.parquet"),
     (RUNS, "results/evaluation/<study>/runs.parquet"),
     (METRICS, "results/evaluation/<study>/<dataset>.metrics.parquet"),
+    (CLASS_METRICS, "results/evaluation/<study>/<dataset>.classes.parquet"),
+    (RELIABILITY, "results/evaluation/<study>/<dataset>.reliability.parquet"),
+    (RISK_COVERAGE, "results/evaluation/<study>/<dataset>.risk_coverage.parquet"),
     (CURVES, "results/evaluation/<study>/<dataset>.curves.parquet"),
     (SUMMARY, "results/statistics/<study>/summary.parquet"),
     (GAINS, "results/statistics/<study>/gains.parquet"),
+    (VERDICTS, "results/statistics/<study>/verdicts.parquet"),
+    (SPARING, "results/statistics/<study>/sparing.parquet"),
+    (REUSE, "results/statistics/<study>/reuse.parquet"),
+    (DEPTH_CURVES, "results/statistics/<study>/depth_curves.parquet"),
+    (CONVERGENCE, "results/statistics/<study>/convergence.parquet"),
+    (CONVERGENCE_TESTS, "results/statistics/<study>/convergence_tests.parquet"),
+    (LABEL_EFFICIENCY, "results/statistics/<study>/label_efficiency.parquet"),
+    (GAIN_FACTORS, "results/statistics/<study>/gain_factors.parquet"),
+    (PATIENT_INTERVALS, "results/statistics/<study>/<dataset>.patients.parquet"),
+    (RUN_PAIRS, "results/statistics/<study>/<dataset>.run_pairs.parquet"),
     (CKA, "results/representation/<study>/<dataset>.cka.parquet"),
     (CCA, "results/representation/<study>/<dataset>.cca.parquet"),
     (TOP_LAYERS, "results/representation/<study>/<dataset>.top_layers.parquet"),

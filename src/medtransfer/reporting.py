@@ -12,18 +12,21 @@ import pandas as pd
 from medtransfer.config.study import StudySettings
 from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
 from medtransfer.pages import counts, page, paragraph, table
-from medtransfer.statistics.findings import depths, headline, verdict
+from medtransfer.statistics.findings import answers, depths, headline, in_words
 
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The tables of a study that its page shows, of schema SUMMARY, GAINS and SEARCHES.
+    """The tables of a study that its page shows, of schema SUMMARY, VERDICTS, SPARING, GAIN_FACTORS
+    and SEARCHES.
 
     ``searches`` has no row when no learning rate was searched for.
     """
 
     summary: pd.DataFrame
-    gains: pd.DataFrame
+    verdicts: pd.DataFrame
+    sparing: pd.DataFrame
+    factors: pd.DataFrame
     searches: pd.DataFrame
 
 
@@ -34,7 +37,7 @@ def summary_page(
     audits: Mapping[str, Mapping[str, Any]],
     origins: Mapping[str, str],
 ) -> str:
-    """One self-contained HTML page: findings, metric per cell, gains, learning rates, data.
+    """One self-contained HTML page: findings, answers, metric per cell, verdicts, learning rates, data.
 
     Args:
         study: title, question and confidence.
@@ -49,6 +52,7 @@ def summary_page(
     sections = [
         paragraph(study.question) if study.question else "",
         paragraph(findings, "findings"),
+        *_answer_sections(tables.verdicts, study),
         "<h2>Metric of each cell</h2>",
         table(
             f"Target metric: mean over the runs [{percent} t interval between runs].",
@@ -56,15 +60,19 @@ def summary_page(
             (*inits, "runs"),
             _summary_rows(summary, inits),
         ),
-        "<h2>Gains</h2>",
+        "<h2>Verdicts</h2>",
         table(
-            f"Paired differences on the test set with {percent} intervals; p after Holm within "
-            "each data set. “Can't tell” is not “no difference”.",
-            ("data set", "network", "training data", "comparison", "metric"),
-            ("difference", "interval", "p (Holm)", "pairs", "verdict"),
-            _gain_rows(headline(tables.gains), study),
+            f"Paired differences on the test set with {percent} t intervals between seeds or folds, and "
+            "with the variation between samples of patients added; p after the correction within the "
+            "declared family. “Detectable” is what these repeats would have found with a power of "
+            f"{study.statistics.power:.0%}. “Can't tell” is not “no difference”.",
+            _VERDICT_TEXTS,
+            _VERDICT_NUMBERS,
+            _verdict_rows(headline(tables.verdicts)),
         ),
-        *_depth_sections(tables.gains, study, percent),
+        *_depth_sections(tables.verdicts, percent),
+        *_sparing_sections(tables.sparing),
+        *_factor_sections(tables.factors, percent),
         *_search_sections(tables.searches),
         "<h2>Data</h2>",
         table(
@@ -111,30 +119,128 @@ def _mean_with_interval(row: pd.Series) -> str:
     return _number(row["mean"], ".3f") + interval
 
 
-def _depth_sections(gains: pd.DataFrame, study: StudySettings, percent: str) -> Iterable[str]:
+def _answer_sections(verdicts: pd.DataFrame, study: StudySettings) -> Iterable[str]:
+    """Does each source help, and is it its features or their statistics?"""
+    rows = answers(verdicts, study)
+    if rows.empty:
+        return
+    yield "<h2>Answer</h2>"
+    yield table(
+        f"Each source against {study.reference}, and against its own statistics alone, by the target "
+        "metric on the test set.",
+        ("data set", "network", "training data", "source", f"against {study.reference}",
+         "against its statistics", "answer"),
+        (),
+        (
+            (row["dataset"], row["model"], row["subset"], row["source"], row["against_reference"],
+             row["against_statistics"] or "–", row["answer"])
+            for _, row in rows.iterrows()
+        ),
+    )  # fmt: skip
+
+
+_VERDICT_TEXTS = ("data set", "network", "training data", "comparison", "metric", "verdict")
+_VERDICT_NUMBERS = (
+    "difference", "interval", "with patients", "margin", "p (adjusted)", "p (equivalent)",
+    "standardised", "detectable", "pairs",
+)  # fmt: skip
+
+
+def _depth_sections(verdicts: pd.DataFrame, percent: str) -> Iterable[str]:
     """The gain as a function of the transferred depth."""
-    partial = depths(gains)
+    partial = depths(verdicts)
     if partial.empty:
         return
     yield "<h2>Transferred depth</h2>"
     yield table(
         "Starts in which only the first units keep the source's weights, against the same start "
-        f"without them: paired differences on the test set with {percent} intervals; p after Holm "
-        "within each data set, a family of their own.",
-        ("data set", "network", "training data", "comparison", "metric"),
-        ("difference", "interval", "p (Holm)", "pairs", "verdict"),
-        _gain_rows(partial, study),
+        f"without them: paired differences on the test set with {percent} intervals; p after the "
+        "correction within a family of their own.",
+        _VERDICT_TEXTS,
+        _VERDICT_NUMBERS,
+        _verdict_rows(partial),
     )
 
 
-def _gain_rows(gains: pd.DataFrame, study: StudySettings) -> Iterable[tuple[str, ...]]:
-    for _, row in gains.iterrows():
+def _verdict_rows(verdicts: pd.DataFrame) -> Iterable[tuple[str, ...]]:
+    for _, row in verdicts.iterrows():
         yield (
             row["dataset"], row["model"], row["subset"], f"{row['init']} − {row['reference']}",
-            METRIC_LABELS.get(row["metric"], row["metric"]), _number(row["mean"], "+.3f"),
-            _interval(row, "+.3f"), _number(row["p_holm"], ".3g"),
-            f"{row['pairs']} {row['paired_by']}s", verdict(row, study.confidence),
+            METRIC_LABELS.get(row["metric"], row["metric"]), in_words(row),
+            _number(row["mean"], "+.3f"), _interval(row, "+.3f"), _range(row, "both", "+.3f"),
+            f"{row['margin']:g}", _number(row["p_adjusted"], ".3g"),
+            _number(row["p_equivalent_adjusted"], ".3g"), _number(row["standardised"], "+.2f"),
+            _number(row["detectable"], ".3f"), f"{row['pairs']} {row['paired_by']}s",
         )  # fmt: skip
+
+
+def _range(row: pd.Series, kind: str, form: str) -> str:
+    low, high = row[f"low_{kind}"], row[f"high_{kind}"]
+    return f"{low:{form}} to {high:{form}}" if np.isfinite(low) else "–"
+
+
+def _sparing_sections(sparing: pd.DataFrame) -> Iterable[str]:
+    """What smaller networks and shallower transfers do as well as the best."""
+    if sparing.empty:
+        return
+    yield "<h2>As good as the best?</h2>"
+    yield table(
+        "Smaller networks and shallower transfers against the best mean: two one-sided tests within the "
+        "margin, Holm over the candidates of one question. The best was chosen on the same runs.",
+        ("data set", "training data", "candidate", "best", "metric", "answer"),
+        ("difference", "interval", "margin", "p (adjusted)", "pairs"),
+        (
+            (
+                row["dataset"], row["subset"], f"{row['model']}, {row['init']}",
+                f"{row['best_model']}, {row['best_init']}",
+                METRIC_LABELS.get(row["metric"], row["metric"]),
+                _sparing_answer(row), _number(row["mean"], "+.3f"), _interval(row, "+.3f"),
+                f"{row['margin']:g}", _number(row["p_adjusted"], ".3g"), str(row["pairs"]),
+            )
+            for _, row in sparing.iterrows()
+        ),
+    )  # fmt: skip
+
+
+def _sparing_answer(row: pd.Series) -> str:
+    if not row["equivalent"]:
+        return "not shown"
+    what = "smallest" if row["question"] == "network" else "shallowest"
+    return f"equivalent, the {what}" if row["chosen"] else "equivalent"
+
+
+def _factor_sections(factors: pd.DataFrame, percent: str) -> Iterable[str]:
+    """What gains depend on, of the models that could be fitted; why the others couldn't."""
+    if factors.empty:
+        return
+    yield "<h2>What do gains depend on?</h2>"
+    whole = factors[factors["left_out"] == ""]
+    fitted = whole[whole["estimate"].notna()]
+    for _, row in whole[whole["estimate"].isna()].drop_duplicates("init").iterrows():
+        yield paragraph(f"{row['init']}: {row['remark']}.")
+    if fitted.empty:
+        return
+    yield table(
+        f"Mixed model of the gains over data sets, with {percent} intervals; the range is that of the "
+        "estimates with one data set left out at a time.",
+        ("source", "metric", "term", "remark"),
+        ("estimate", "interval", "p", "range", "data sets", "gains"),
+        (
+            (
+                row["init"], METRIC_LABELS.get(row["metric"], row["metric"]), row["term"], row["remark"],
+                _number(row["estimate"], "+.4f"), f"{row['low']:+.4f} to {row['high']:+.4f}",
+                _number(row["p"], ".3g"), _left_out_range(factors, row), str(row["datasets"]),
+                str(row["rows"]),
+            )
+            for _, row in fitted.iterrows()
+        ),
+    )  # fmt: skip
+
+
+def _left_out_range(factors: pd.DataFrame, row: pd.Series) -> str:
+    same = (factors[["init", "metric", "term"]] == row[["init", "metric", "term"]]).all(axis=1)
+    others = factors[same & (factors["left_out"] != "")]["estimate"].dropna()
+    return f"{others.min():+.4f} to {others.max():+.4f}" if len(others) else "–"
 
 
 def _search_sections(searches: pd.DataFrame) -> Iterable[str]:

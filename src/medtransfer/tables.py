@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -64,6 +66,13 @@ def _is_kind(column: pd.Series, kind: str) -> bool:
 
 def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], schema: Schema) -> pd.DataFrame:
+    """A table of rows, its columns in the schema's order and of its kinds, also where there is no row."""
+    table = pd.DataFrame(list(rows), columns=list(schema.columns))
+    kinds = {"integer": "int64", "number": "float64", "truth": "bool", "text": "object"}
+    return table.astype({name: kinds[column.kind] for name, column in schema.columns.items()})
 
 
 def family(table: pd.DataFrame, prefix: str) -> list[str]:

@@ -15,7 +15,7 @@ from scipy.special import expit
 from sklearn.metrics import cohen_kappa_score, jaccard_score
 
 from medtransfer.errors import DataError
-from medtransfer.evaluation.metrics import Predictions
+from medtransfer.evaluation.predictions import Predictions
 from medtransfer.representation.agreement import (
     AGREEMENT,
     Agreement,

@@ -1,38 +1,28 @@
-"""Paired gains of toy metrics, computed by hand, and what is said of them."""
+"""Paired gains of toy metrics, computed by hand, and the families of their corrections."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from toy_metrics import (
+    FOLD_DIFFERENCES,
+    FOLD_RATIO,
+    FOLDS,
+    benjamini_hochberg_by_hand,
+    family,
+    fold_rows,
+    holm_by_hand,
+    rows_of,
+    study,
+)
 
-from medtransfer.config.study import GridSettings, StudySettings
-from medtransfer.statistics.comparison import GAINS, SUMMARY, compare, contrasts, summarise
-from medtransfer.statistics.findings import headline, verdict, write_findings
-
-INITS = ("random", "src", "src-stats")
-
-
-def study(reference: str = "random", **settings: object) -> StudySettings:
-    grid = GridSettings(recipe="r", datasets=("d",), models=("m",), inits=INITS)
-    return StudySettings(title="A toy.", grids=(grid,), reference=reference, **settings)
-
-
-def rows_of(init: str, values: dict[tuple[str, int], float] | list[float], **changes: object):
-    """Rows of schema METRICS, one a run; a list is of seeds 0, 1, ... on the holdout split."""
-    if isinstance(values, list):
-        values = {("holdout", seed): value for seed, value in enumerate(values)}
-    constant = {
-        "recipe": "r", "dataset": "d", "model": "m", "subset": "full", "part": "test",
-        "metric": "auroc", "target": True, "images": 100, "patients": 50, "training_images": 400,
-    }  # fmt: skip
-    return [
-        constant | {"init": init, "split": split, "seed": seed, "value": value} | changes
-        for (split, seed), value in values.items()
-    ]
+from medtransfer.config.study import StudySettings
+from medtransfer.statistics.comparison import GAINS, SUMMARY, compare, compared, contrasts, summarise
 
 
 def gain(metrics: list[dict], settings: StudySettings | None = None, **where: object) -> pd.Series:
@@ -54,7 +44,7 @@ def test_seeds_of_one_split_are_paired_by_a_t_test():
     assert found["p"] == pytest.approx(expected.pvalue)
     assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high))
     assert found["p_sign_flip"] == 2 / 8
-    assert found["p_holm"] == pytest.approx(expected.pvalue)
+    assert found["p_adjusted"] == pytest.approx(expected.pvalue)
     assert found["pairs"] == 3
     assert found[["init", "reference", "paired_by"]].tolist() == ["src", "random", "seed"]
 
@@ -101,44 +91,50 @@ def test_inits_that_share_no_run_have_a_gain_without_pairs():
     assert math.isnan(found["p"])
 
 
-FOLDS = {
-    "random": [(0.60, 0.62), (0.70, 0.72), (0.65, 0.63), (0.55, 0.57), (0.61, 0.69)],
-    "src": [(0.66, 0.64), (0.73, 0.75), (0.69, 0.69), (0.58, 0.62), (0.70, 0.72)],
-}
-
-
-def fold_rows() -> list[dict]:
-    """Five folds with two seeds each; folds 0 to 3 test on 20 images, the last on 24."""
-    return [
-        row
-        for init, folds in FOLDS.items()
-        for fold, seeds in enumerate(folds)
-        for row in rows_of(
-            init,
-            {(f"cv5-{fold}", seed): value for seed, value in enumerate(seeds)},
-            images=20 if fold < 4 else 24,
-            training_images=80 if fold < 4 else 76,
-        )
-    ]
-
-
-def test_folds_are_averaged_over_their_seeds_and_tested_by_nadeau_bengio():
-    differences = [
-        np.mean(source) - np.mean(random)
-        for random, source in zip(FOLDS["random"], FOLDS["src"], strict=True)
-    ]
-    ratio = (4 * 20 + 24) / (4 * 80 + 76)
-    error = math.sqrt(np.var(differences, ddof=1) * (1 / 5 + ratio))
+@pytest.mark.parametrize(("prefix", "first"), [("cv5-", 0), ("published-", 1)])
+def test_folds_are_averaged_over_their_seeds_and_tested_by_nadeau_bengio(prefix, first):
+    error = math.sqrt(np.var(FOLD_DIFFERENCES, ddof=1) * (1 / 5 + FOLD_RATIO))
     half = stats.t.ppf(0.975, 4) * error
-    found = gain(fold_rows())
+    mean = np.mean(FOLD_DIFFERENCES)
+    found = gain(fold_rows(prefix, first))
     assert found["paired_by"] == "fold"
     assert found["pairs"] == 5
-    assert found["mean"] == pytest.approx(np.mean(differences))
-    assert found["p"] == pytest.approx(2 * stats.t.sf(np.mean(differences) / error, 4))
-    assert (found["low"], found["high"]) == pytest.approx(
-        (np.mean(differences) - half, np.mean(differences) + half)
-    )
+    assert found["mean"] == pytest.approx(mean)
+    assert found["sd"] == pytest.approx(np.std(FOLD_DIFFERENCES, ddof=1))
+    assert found["p"] == pytest.approx(2 * stats.t.sf(mean / error, 4))
+    assert (found["low"], found["high"]) == pytest.approx((mean - half, mean + half))
     assert found["p_sign_flip"] == 2 / 32
+
+
+@pytest.mark.parametrize("split", ["cv5-3", "published-2"])
+def test_seeds_of_a_single_fold_are_paired_by_seed(split):
+    random = {(split, seed): value for seed, value in enumerate([0.70, 0.72, 0.71])}
+    source = {(split, seed): value for seed, value in enumerate([0.75, 0.78, 0.74])}
+    found = gain(rows_of("random", random) + rows_of("src", source))
+    assert found[["pairs", "paired_by"]].tolist() == [3, "seed"]
+    assert found["p"] == pytest.approx(stats.ttest_1samp([0.05, 0.06, 0.03], 0.0).pvalue)
+
+
+def test_of_folds_only_those_that_both_inits_have_are_compared():
+    metrics = [row for row in fold_rows() if (row["init"], row["split"]) != ("src", "cv5-4")]
+    found = gain([row for row in metrics if (row["init"], row["split"]) != ("random", "cv5-0")])
+    kept = FOLD_DIFFERENCES[1:4]
+    error = math.sqrt(np.var(kept, ddof=1) * (1 / 3 + 0.25))
+    assert found["pairs"] == 3
+    assert found["mean"] == pytest.approx(np.mean(kept))
+    assert found["p"] == pytest.approx(2 * stats.t.sf(np.mean(kept) / error, 2))
+
+
+def test_identical_runs_differ_by_nothing_and_have_a_p_of_1():
+    found = gain(rows_of("random", [0.7, 0.8, 0.9]) + rows_of("src", [0.7, 0.8, 0.9]))
+    assert found[["mean", "low", "high", "p", "p_adjusted"]].tolist() == [0.0, 0.0, 0.0, 1.0, 1.0]
+
+
+def test_one_pair_has_a_difference_and_neither_interval_nor_p():
+    found = gain(rows_of("random", [0.7]) + rows_of("src", [0.8]))
+    assert found["mean"] == pytest.approx(0.1)
+    assert found["pairs"] == 1
+    assert all(math.isnan(found[name]) for name in ("sd", "low", "high", "p", "p_adjusted"))
 
 
 def test_each_part_metric_subset_model_dataset_and_recipe_is_a_cell_of_its_own():
@@ -154,15 +150,6 @@ def test_each_part_metric_subset_model_dataset_and_recipe_is_a_cell_of_its_own()
         assert all(gains.iloc[place][name] == value for name, value in change.items())
 
 
-def holm_by_hand(p_values: list[float]) -> list[float]:
-    order = np.argsort(p_values)
-    adjusted, running = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        running = max(running, (len(p_values) - rank) * p_values[place])
-        adjusted[place] = min(1.0, running)
-    return adjusted
-
-
 def test_holms_families_are_each_data_sets_target_metric_on_the_test_part():
     generator = np.random.default_rng(0)
     metrics = []
@@ -174,19 +161,19 @@ def test_holms_families_are_each_data_sets_target_metric_on_the_test_part():
                     metrics += rows_of(init, values, dataset=dataset, model=model, **change)
     gains = compare(pd.DataFrame(metrics), study())
     headlines = gains["target"] & (gains["part"] == "test")
-    assert gains[~headlines]["p_holm"].isna().all()
+    assert gains[~headlines]["p_adjusted"].isna().all()
     for dataset, size in (("d1", 9), ("d2", 3)):
         family = gains[headlines & (gains["dataset"] == dataset)]
         assert len(family) == size
-        assert family["p_holm"].tolist() == pytest.approx(holm_by_hand(family["p"].tolist()))
-        assert (family["p_holm"] > family["p"]).any()
+        assert family["p_adjusted"].tolist() == pytest.approx(holm_by_hand(family["p"].tolist()))
+        assert (family["p_adjusted"] > family["p"]).any()
 
 
 def test_what_is_concluded_of_one_data_set_does_not_depend_on_another():
     values = [0.73, 0.77, 0.72]
     alone = rows_of("random", [0.7] * 3) + rows_of("src", values)
     other = rows_of("random", [0.7] * 3, dataset="e") + rows_of("src", values[::-1], dataset="e")
-    assert gain(alone + other, dataset="d")["p_holm"] == pytest.approx(gain(alone)["p_holm"])
+    assert gain(alone + other, dataset="d")["p_adjusted"] == pytest.approx(gain(alone)["p_adjusted"])
 
 
 def test_comparisons_without_a_p_are_no_members_of_the_family():
@@ -196,8 +183,8 @@ def test_comparisons_without_a_p_are_no_members_of_the_family():
         metrics += rows_of("src", [0.53, 0.57, 0.52][:count], model=model)
     gains = compare(pd.DataFrame(metrics), study()).set_index("model")
     p = stats.ttest_1samp([0.03, 0.05, 0.01], 0.0).pvalue
-    assert gains["p_holm"][["a", "c"]].tolist() == pytest.approx([2 * p, 2 * p])
-    assert math.isnan(gains["p_holm"]["b"])
+    assert gains["p_adjusted"][["a", "c"]].tolist() == pytest.approx([2 * p, 2 * p])
+    assert math.isnan(gains["p_adjusted"]["b"])
 
 
 def test_everything_is_compared_with_the_reference_and_a_source_with_its_statistics():
@@ -243,7 +230,7 @@ def test_partial_transfers_are_a_holm_family_of_their_own():
     assert gains[~partial].reset_index(drop=True).equals(alone)
     family = gains[partial]
     assert len(family) == 2
-    assert family["p_holm"].tolist() == pytest.approx(holm_by_hand(family["p"].tolist()))
+    assert family["p_adjusted"].tolist() == pytest.approx(holm_by_hand(family["p"].tolist()))
 
 
 def test_without_the_reference_only_sources_and_their_statistics_are_compared():
@@ -280,8 +267,7 @@ def test_a_cell_is_summarised_by_mean_spread_and_t_interval():
 def test_a_cell_of_folds_is_summarised_over_folds_with_their_correlation():
     table = summarise(pd.DataFrame(fold_rows()), 0.95).set_index("init")
     means = [np.mean(seeds) for seeds in FOLDS["src"]]
-    ratio = (4 * 20 + 24) / (4 * 80 + 76)
-    half = stats.t.ppf(0.975, 4) * math.sqrt(np.var(means, ddof=1) * (1 / 5 + ratio))
+    half = stats.t.ppf(0.975, 4) * math.sqrt(np.var(means, ddof=1) * (1 / 5 + FOLD_RATIO))
     row = table.loc["src"]
     assert row["mean"] == pytest.approx(np.mean(means))
     assert (row["low"], row["high"]) == pytest.approx((np.mean(means) - half, np.mean(means) + half))
@@ -303,114 +289,104 @@ def test_a_run_without_a_value_is_not_counted_among_the_runs_of_the_mean():
     assert row["runs"] == 2
 
 
+def noisy(
+    *inits: tuple[str, float], datasets: tuple[str, ...] = ("d",), models: tuple[str, ...] = ("m",)
+) -> pd.DataFrame:
+    """Four seeds of each init, data set and network, with these gains over .7."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for dataset, model, (init, gained) in itertools.product(datasets, models, inits):
+        values = (0.7 + gained + generator.normal(0, 0.03, 4)).tolist()
+        rows += rows_of(init, values, dataset=dataset, model=model)
+    return pd.DataFrame(rows)
+
+
+FOUR = (("random", 0.0), ("src", 0.05), ("src-stats", 0.02), ("other", 0.03))
+
+
+def test_declared_families_are_corrected_apart_and_the_rest_is_only_looked_at():
+    families = (
+        family("sources", ("src", "random"), ("other", "random")),
+        family("against", ("src", "other")),
+    )
+    gains = compare(noisy(*FOUR), study(statistics={"families": families}))
+    GAINS.check(gains)
+    named = {(row["init"], row["reference"]): row["family"] for _, row in gains.iterrows()}
+    assert named == {
+        ("src", "random"): "sources", ("src-stats", "random"): "", ("other", "random"): "sources",
+        ("src", "src-stats"): "", ("src", "other"): "against",
+    }  # fmt: skip
+    pair = gains[gains["family"] == "sources"]
+    assert pair["p_adjusted"].tolist() == pytest.approx(holm_by_hand(pair["p"].tolist()))
+    alone = gains[gains["family"] == "against"].iloc[0]
+    assert alone["p_adjusted"] == alone["p"]
+    assert gains[gains["family"] == ""]["p_adjusted"].isna().all()
+    assert gains["p"].notna().all()
+
+
+def test_all_stands_for_each_other_init_of_the_cell():
+    families = (family("starts", ("all", "src-stats")),)
+    gains = compare(noisy(*FOUR), study(statistics={"families": families}))
+    held = gains[gains["family"] == "starts"]
+    assert sorted(held["init"]) == ["other", "random", "src"]
+    assert set(held["reference"]) == {"src-stats"}
+    assert held["p_adjusted"].tolist() == pytest.approx(holm_by_hand(held["p"].tolist()))
+
+
+def test_a_comparison_is_of_the_first_family_that_declares_it():
+    families = (family("one", ("src", "random")), family("every", ("all", "random")))
+    gains = compare(noisy(*FOUR), study(statistics={"families": families})).set_index("init")
+    assert gains["family"]["src"].tolist() == ["one", ""]  # the second is against its statistics
+    assert gains["family"][["src-stats", "other"]].tolist() == ["every", "every"]
+
+
 @pytest.mark.parametrize(
-    ("mean", "p", "word"),
+    ("separate", "keys"),
     [
-        (0.1, 0.04, "helps"),
-        (-0.1, 0.04, "harms"),
-        (0.1, 0.06, "can't tell"),
-        (-0.1, 0.5, "can't tell"),
-        (0.1, math.nan, "can't tell"),
+        ((), []),
+        (("dataset",), ["dataset"]),
+        (("model",), ["model"]),
+        (("dataset", "model"), ["dataset", "model"]),
     ],
 )
-def test_the_verdict_follows_the_corrected_p_and_the_sign(mean, p, word):
-    row = pd.Series({"mean": mean, "p": 0.001, "p_holm": p})
-    assert verdict(row, 0.95) == word
+def test_a_family_is_separated_by_what_it_says(separate, keys):
+    families = (family("starts", ("all", "random"), separate=separate),)
+    metrics = noisy(*FOUR[:3], datasets=("d1", "d2"), models=("a", "b", "c"))
+    gains = compare(metrics, study(statistics={"families": families}))
+    held = gains[gains["family"] == "starts"]
+    assert len(held) == 12
+    groups = [group for _, group in held.groupby(keys)] if keys else [held]
+    assert len(groups) == {0: 1, 1: 2 if keys == ["dataset"] else 3, 2: 6}[len(keys)]
+    for group in groups:
+        assert group["p_adjusted"].tolist() == pytest.approx(holm_by_hand(group["p"].tolist()))
 
 
-def test_the_verdict_follows_the_confidence_of_the_study():
-    row = pd.Series({"mean": 0.1, "p_holm": 0.06})
-    assert verdict(row, 0.9) == "helps"
-    assert verdict(row, 0.99) == "can't tell"
+def test_the_correction_of_the_study_is_applied():
+    metrics = noisy(*FOUR[:3], models=("a", "b", "c"))
+    holm = compare(metrics, study())
+    found = compare(metrics, study(statistics={"correction": "benjamini_hochberg"}))
+    expected = benjamini_hochberg_by_hand(found["p"].tolist())
+    assert len(expected) == 9
+    assert found["p_adjusted"].tolist() == pytest.approx(expected)
+    assert (found["p_adjusted"] < holm["p_adjusted"]).any()
 
 
-def many_cells(count: int = 3) -> list[dict]:
-    """Model a gains much, model b loses much, model c is noise; ``count`` seeds each."""
-    noise = [0.001, -0.002, 0.0015, -0.001, 0.0005, 0.002, -0.0005][:count]
-    metrics = []
-    for model, gained, scale in (("a", 0.20, 1), ("b", -0.10, 1), ("c", 0.001, 10)):
-        metrics += rows_of("random", [0.7] * count, model=model)
-        metrics += rows_of("src", [0.7 + gained + scale * v for v in noise], model=model)
-    return metrics
-
-
-def test_the_findings_count_gains_losses_and_undecided_and_name_the_largest():
-    text = write_findings(compare(pd.DataFrame(many_cells()), study()), study())
-    assert text.startswith("A toy. Paired comparisons of the target metric on the test set: 3.")
-    assert (
-        "Gains: 1, losses: 1, not to be told from chance: 1 (Holm within each data set, 95%)." in text
+def test_declared_comparisons_of_which_a_cell_has_one_init_are_left_out():
+    settings = study(
+        statistics={"families": (family("f", ("src", "other"), ("src", "absent"), ("all", "absent")),)}
     )
-    decided, undecided = text[text.index("Decided:") :].split("The largest undecided:")
-    assert decided.index("d, a, full: src against random +0.200 AUROC [") < decided.index("d, b,")
-    assert "d, b, full: src against random -0.1" in decided
-    assert (decided.count("helps"), decided.count("harms")) == (1, 1)
-    assert "d, c, full: src against random" in undecided and "can't tell" in undecided
+    assert compared(["random", "src", "other"], settings) == [
+        ("src", "random"), ("other", "random"), ("src", "other")
+    ]  # fmt: skip
 
 
-def test_the_findings_of_undecided_comparisons_have_no_decided_ones():
-    metrics = rows_of("random", [0.7, 0.72, 0.71]) + rows_of("src", [0.75, 0.69, 0.73])
-    text = write_findings(compare(pd.DataFrame(metrics), study()), study())
-    assert "Gains: 0, losses: 0" in text
-    assert "Decided:" not in text
-
-
-def test_the_findings_say_how_far_a_sign_flip_test_of_few_pairs_can_go():
-    text = write_findings(compare(pd.DataFrame(many_cells(3)), study()), study())
-    assert "Each rests on 3 seeds" in text
-    assert "With 3 pairs no sign-flip test can go below p = 0.25" in text
-    assert "6 are needed to reach 0.05" in text
-
-
-def test_the_findings_do_not_mention_the_sign_flip_limit_where_there_is_none():
-    text = write_findings(compare(pd.DataFrame(many_cells(6)), study()), study())
-    assert "Each rests on 6 seeds" in text
-    assert "sign-flip" not in text
-
-
-def test_the_findings_count_only_the_declared_family():
-    metrics = many_cells() + rows_of("random", [0.1] * 3, part="validation")
-    metrics += rows_of("src", [0.9, 0.91, 0.92], part="validation")
-    metrics += rows_of("random", [0.1] * 3, metric="auprc", target=False)
-    metrics += rows_of("src", [0.9, 0.91, 0.92], metric="auprc", target=False)
-    gains = compare(pd.DataFrame(metrics), study())
-    assert len(gains) == 5
-    assert headline(gains)["model"].tolist() == ["a", "b", "c"]
-    assert "test set: 3." in write_findings(gains, study())
-
-
-def test_the_findings_of_folds_speak_of_folds():
-    text = write_findings(compare(pd.DataFrame(fold_rows()), study()), study())
-    assert "Each rests on 5 folds" in text
-    assert "no sign-flip test can go below p = 0.0625" in text
-
-
-def test_the_findings_of_one_init_say_that_there_is_nothing_to_compare():
-    gains = compare(pd.DataFrame(rows_of("random", [0.5, 0.6])), study())
-    assert "nothing to compare" in write_findings(gains, study())
-
-
-def test_the_findings_do_not_claim_one_number_of_pairs_where_it_differs():
-    metrics = rows_of("random", [0.7] * 5, model="a") + rows_of("random", [0.7] * 3, model="b")
-    metrics += rows_of("src", [0.8, 0.81, 0.79, 0.8, 0.82], model="a")
-    metrics += rows_of("src", [0.8, 0.81, 0.79], model="b")
-    text = write_findings(compare(pd.DataFrame(metrics), study()), study())
-    assert "Each rests on 3 seeds" not in text
-
-
-def test_the_findings_count_partial_transfers_apart():
-    metrics = rows_of("random", [0.5, 0.52, 0.51]) + rows_of("src-stats", [0.5, 0.51, 0.53])
-    alone = write_findings(compare(pd.DataFrame(metrics), study()), study())
-    metrics += rows_of("src-upto1-stats", [0.700, 0.711, 0.729])
-    text = write_findings(compare(pd.DataFrame(metrics), study()), study())
-    assert "test set: 1." in alone
-    assert "test set: 1." in text
-    assert "without them: 1. Gains: 1, losses: 0, not to be told from chance: 0" in text
-    assert "src-upto1-stats against src-stats +0.200" in text
-    assert "without them" not in alone
-
-
-def test_findings_of_partial_transfers_alone_are_written():
-    metrics = rows_of("random", [0.5, 0.52, 0.51]) + rows_of("src-upto1-random", [0.7, 0.71, 0.69])
-    text = write_findings(compare(pd.DataFrame(metrics), study()), study())
-    assert "without them: 1." in text
-    assert "nothing to compare" not in text
+def test_families_hold_target_metrics_on_the_test_part_only():
+    metrics = noisy(*FOUR[:2]).to_dict("records")
+    extra = [row | {"part": "external"} for row in metrics]
+    extra += [row | {"metric": "auprc", "target": False} for row in metrics]
+    gains = compare(
+        pd.DataFrame(metrics + extra),
+        study(statistics={"families": (family("f", ("src", "random"), separate=()),)}),
+    )
+    assert gains["family"].tolist() == ["f", "", ""]
+    assert gains["p_adjusted"][0] == gains["p"][0]

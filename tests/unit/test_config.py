@@ -376,6 +376,59 @@ def test_a_source_is_trained_or_read_but_not_both():
             SourceSettings(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"bands": {"agee": [40]}}, r"key 'bands' names 'agee'; did you mean 'age'\?; .* age, sex"),
+        ({"bands": {"age": []}}, r"key 'bands.age' is \[\]; allowed: at least one number"),
+        ({"bands": {"age": [60, 40]}}, r"key 'bands.age' is \[60.0, 40.0\]; .* each above the one"),
+        ({"bands": {"age": [40, 40]}}, r"key 'bands.age' is \[40.0, 40.0\]; .* each above the one"),
+        (
+            {"bands": {"age": [float("inf")]}},
+            r"key 'bands.age' is \[inf\]; allowed: at least one number",
+        ),
+        (
+            {"bands": {"age": [float("nan")]}},
+            r"key 'bands.age' is \[nan\]; allowed: at least one number",
+        ),
+        ({"bands": {"age": 40}}, "key 'bands.age' is 40 .int.; allowed: a list of a number"),
+        (
+            {"intersections": [["sex"]]},
+            r"key 'intersections\[0\]' is \['sex'\]; .* at least two columns",
+        ),
+        (
+            {"intersections": [["sex", "sex"]]},
+            r"is \['sex', 'sex'\]; .* at least two columns, each once",
+        ),
+        (
+            {"intersections": [["sex", "age"], ["sex", "site"]]},
+            r"'intersections\[1\]' names 'site'; .*sex",
+        ),
+    ],
+)
+def test_bands_and_intersections_are_of_named_columns(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        dataset(groups=["sex", "age"], **keys)
+
+
+def test_bands_without_groups_say_that_there_are_none():
+    with pytest.raises(ConfigError, match=r"allowed: columns of the key 'groups': \(none\)"):
+        dataset(bands={"age": [40]})
+
+
+def test_bands_and_intersections_survive_the_command_line():
+    keys = {"bands": {"age": [40, 60.5]}, "intersections": [["sex", "age"]]}
+    found = dataset(groups=["sex", "age"], **keys)
+    assert found.bands == {"age": (40.0, 60.5)}
+    assert found.intersections == (("sex", "age"),)
+    only = {"task", "labels", "classes", "image_size", "manifest", "groups", *keys}
+    again = settings_argument(DatasetSettings)(as_argument(found, only))
+    assert (again.groups, again.bands) == (found.groups, found.bands)
+    assert again.intersections == found.intersections
+    without = as_argument(found, {"groups"})
+    assert "bands" not in without and "intersections" not in without
+
+
 # names
 
 

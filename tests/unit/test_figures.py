@@ -21,9 +21,9 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 import medtransfer.figures
-from medtransfer.config.study import ALL_FIGURES, RESULT_FIGURES, GridSettings, StudySettings
+from medtransfer.config.study import ALL_FIGURES, GridSettings, StudySettings
 from medtransfer.evaluation.names import distinguish_recipes, distinguish_subsets, whole_starts
-from medtransfer.figures import depth, external, gains, metrics, validation_curves
+from medtransfer.figures import depth, gains, metrics, validation_curves
 from medtransfer.figures.style import (
     apply_style,
     init_styles,
@@ -34,6 +34,8 @@ from medtransfer.figures.style import (
 )
 from medtransfer.statistics.comparison import compare, summarise
 
+# the others have tests of their own
+FIGURES = ("metrics", "gains", "depth", "validation_curves")
 INITS = ("random", "src", "src-stats")
 
 
@@ -282,50 +284,6 @@ def test_the_panels_of_a_row_of_validation_curves_have_one_scale():
     assert high > curves["validation_metric"].max()
 
 
-def test_the_external_figure_leads_from_the_test_set_to_the_other_site():
-    tables = all_tables()
-    (ax,) = draw("external", tables).axes
-    summary = tables["summary"][tables["summary"]["target"]]
-    bars = [c for c in ax.containers if isinstance(c, ErrorbarContainer)]
-    assert len(bars) == 6
-    order = [(model, init) for model in ("cbr", "vit") for init in INITS]
-    for bar, (model, init) in zip(bars, order, strict=True):
-        cell = summary[(summary["model"] == model) & (summary["init"] == init)]
-        cell = cell.set_index("part").loc[["test", "external"]]
-        assert bar.get_label() == init
-        np.testing.assert_allclose(bar[0].get_ydata(), cell["mean"])
-        np.testing.assert_allclose(interval_ends(bar, 1), cell[["low", "high"]])
-        place = ["cbr", "vit"].index(model)
-        x = bar[0].get_xdata()
-        assert place - 0.5 < x[0] < x[1] < place + 0.5
-    assert ax.get_ylabel() == "AUROC"
-    assert ax.get_title() == "chest, full"
-    ticks = [tick.get_text() for tick in ax.get_xticklabels()]
-    words = [tick.split() for tick in ticks]  # wherever the lines break
-    expected = (["test"], ["cbr"], ["other", "site"], ["test"], ["vit"], ["other", "site"])
-    assert words == list(expected)
-
-
-def test_the_external_figure_leaves_out_data_sets_without_external_sites():
-    table = pd.concat([metric_rows(("one",)), metric_rows(("two",), parts=("test",))])
-    figure = draw("external", {"summary": summarise(table, 0.95)})
-    assert [ax.get_title() for ax in figure.axes] == ["one, full"]
-
-
-def test_the_external_figure_of_a_study_without_external_sites_says_so():
-    figure = draw("external", {"summary": summarise(metric_rows(parts=("test",)), 0.95)})
-    assert [t.get_text() for t in figure.axes[0].texts] == [
-        "no data set of this study names external sites"
-    ]
-
-
-def test_the_external_figure_takes_data_sets_with_different_subsets():
-    table = pd.concat([metric_rows(("a",), subsets=("full", "n80")), metric_rows(("b",))])
-    figure = draw("external", {"summary": summarise(table, 0.95)})
-    drawn = [ax.get_title() for ax in figure.axes if ax.containers]
-    assert drawn == ["a, full", "a, n80", "b, full"]
-
-
 DEPTHS = ("random", "src-stats", "src-upto1-stats", "src-upto3-stats", "src")
 
 
@@ -368,7 +326,7 @@ def test_a_study_without_partial_transfers_says_so_instead_of_a_depth_figure():
     assert "no transferred depth" in figure.axes[0].texts[0].get_text()
 
 
-@pytest.mark.parametrize("name", ["metrics", "gains", "external", "validation_curves"])
+@pytest.mark.parametrize("name", ["metrics", "gains", "validation_curves"])
 def test_partial_transfers_are_left_to_the_depth_figure(name):
     tables = all_tables(inits=DEPTHS)
     kept = all_tables(inits=DEPTHS)
@@ -383,13 +341,13 @@ def test_partial_transfers_are_left_to_the_depth_figure(name):
         ]
 
 
-@pytest.mark.parametrize("name", RESULT_FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_figures_of_a_single_init_are_drawn(name):
     figure = draw(name, all_tables(inits=("random",)))
     assert figure.axes
 
 
-@pytest.mark.parametrize("name", RESULT_FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_figures_of_a_single_seed_are_drawn_without_intervals(name):
     tables = all_tables(seeds=1)
     assert tables["summary"]["low"].isna().all()
@@ -402,7 +360,7 @@ def test_figures_of_a_single_seed_are_drawn_without_intervals(name):
     assert np.isfinite(np.array(values, dtype=float)).all()
 
 
-@pytest.mark.parametrize("name", [name for name in RESULT_FIGURES if name != "depth"])
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "depth"])
 def test_figures_of_30_series_are_drawn_with_all_their_names(name):
     inits = ("random", *(f"source{i:02d}{kind}" for i in range(15) for kind in ("", "-stats")))
     tables = all_tables(models=("cbr",), inits=inits[:30], seeds=2)
@@ -434,7 +392,7 @@ def test_one_call_writes_all_formats(tmp_path):
 def test_drawing_changes_no_table():
     tables = all_tables()
     before = {name: table.copy() for name, table in tables.items()}
-    for name in RESULT_FIGURES:
+    for name in FIGURES:
         assert draw(name, tables).axes
     for name, table in tables.items():
         pd.testing.assert_frame_equal(table, before[name])
@@ -442,10 +400,10 @@ def test_drawing_changes_no_table():
 
 def test_every_figure_of_the_settings_has_a_module_and_the_other_way_round():
     modules = {module.name for module in pkgutil.iter_modules(medtransfer.figures.__path__)}
-    assert modules - {"style", "by_depth", "gain_points"} == set(ALL_FIGURES)
+    assert modules - {"style", "by_depth", "cells", "gain_points"} == set(ALL_FIGURES)
 
 
-@pytest.mark.parametrize("module", [metrics, gains, validation_curves, external])
+@pytest.mark.parametrize("module", [metrics, gains, validation_curves])
 def test_a_figure_module_only_turns_tables_into_axes(module):
     source = inspect.getsource(module)
     assert "def draw(tables: dict[str, pd.DataFrame]) -> Figure" in source

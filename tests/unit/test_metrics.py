@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn, on random inputs with ties."""
+"""Metrics against scikit-learn and repeated rows, on random inputs with ties."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics as reference
 
+from medtransfer.config.dataset import METRIC_TASKS
+from medtransfer.errors import ConfigError
 from medtransfer.evaluation.metrics import (
-    Predictions,
     accuracy,
     auroc,
     average_precision,
     balanced_accuracy,
     brier,
     evaluate,
+    metric_names,
     negative_log_likelihood,
+    per_class,
     quadratic_kappa,
+    weighted_metric,
 )
+from medtransfer.evaluation.predictions import Predictions
 
 SEEDS = range(5)
+TASKS = ("binary", "multiclass", "multilabel", "ordinal")
+NAMES = [(task, name) for task in TASKS for name in metric_names(task)]
 
 
 def draw(task: str, seed: int, count: int = 60, classes: int = 4) -> Predictions:
@@ -37,6 +44,16 @@ def draw(task: str, seed: int, count: int = 60, classes: int = 4) -> Predictions
     else:
         labels = generator.permutation(np.arange(count) % (2 if task == "binary" else classes))
     return Predictions(task, logits.astype(np.float32), labels)
+
+
+def expected_error(confidences: np.ndarray, hits: np.ndarray) -> float:
+    """Calibration error over 15 bins of equal mass, one value after the other."""
+    bins: dict[int, list[float]] = {}
+    for value in np.unique(confidences):
+        below, equal = (confidences < value).sum(), (confidences == value).sum()
+        place = min(14, math.floor(15 * (2 * below + equal) / (2 * len(confidences))))
+        bins.setdefault(place, []).extend(value - hits[confidences == value])
+    return sum(abs(sum(gaps)) for gaps in bins.values()) / len(confidences)
 
 
 def known_columns(predictions: Predictions) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -95,6 +112,7 @@ def test_all_binary_metrics_are_those_of_scikit_learn(seed):
         "undefined_classes": 0.0,
         "accuracy": reference.accuracy_score(p.labels, decided),
         "balanced_accuracy": reference.balanced_accuracy_score(p.labels, decided),
+        "ece_mass": expected_error(probabilities, p.labels),
     }
     assert found == pytest.approx(expected, rel=1e-9)
 
@@ -107,7 +125,15 @@ def test_all_multiclass_metrics_are_those_of_scikit_learn(task, seed):
     one_hot = np.eye(4)[p.labels]
     expected = {
         "auroc": reference.roc_auc_score(p.labels, probabilities, multi_class="ovr"),
+        "auroc_weighted": reference.roc_auc_score(
+            p.labels, probabilities, multi_class="ovr", average="weighted"
+        ),
+        "auroc_micro": reference.roc_auc_score(one_hot.ravel(), probabilities.ravel()),
         "auprc": reference.average_precision_score(one_hot, probabilities, average="macro"),
+        "auprc_weighted": reference.average_precision_score(
+            one_hot, probabilities, average="weighted"
+        ),
+        "auprc_micro": reference.average_precision_score(one_hot, probabilities, average="micro"),
         "negative_log_likelihood": reference.log_loss(p.labels, probabilities),
         "brier": np.mean([
             sum((q - t) ** 2 for q, t in zip(row, target, strict=True))
@@ -116,6 +142,7 @@ def test_all_multiclass_metrics_are_those_of_scikit_learn(task, seed):
         "undefined_classes": 0.0,
         "accuracy": reference.accuracy_score(p.labels, decided),
         "balanced_accuracy": reference.recall_score(p.labels, decided, average="macro"),
+        "ece_mass": expected_error(probabilities.max(axis=1), decided == p.labels),
     }  # fmt: skip
     if task == "ordinal":
         expected["quadratic_kappa"] = reference.cohen_kappa_score(
@@ -133,9 +160,18 @@ def test_multilabel_metrics_leave_out_unknown_labels(seed):
         probabilities = expit(logits.astype(float))
         losses.extend(-np.log(np.where(labels == 1, probabilities, 1 - probabilities)))
         squares.extend((probabilities - labels) ** 2)
+    rank = [reference.roc_auc_score(*column) for column in columns]
+    precision = [reference.average_precision_score(*column) for column in columns]
+    positives = [labels.sum() for labels, _ in columns]
+    pool = [np.concatenate(side) for side in zip(*columns, strict=True)]
     expected = {
-        "auroc": np.mean([reference.roc_auc_score(*column) for column in columns]),
-        "auprc": np.mean([reference.average_precision_score(*column) for column in columns]),
+        "auroc": np.mean(rank),
+        "auroc_weighted": np.average(rank, weights=positives),
+        "auroc_micro": reference.roc_auc_score(*pool),
+        "auprc": np.mean(precision),
+        "auprc_weighted": np.average(precision, weights=positives),
+        "auprc_micro": reference.average_precision_score(*pool),
+        "ece_mass": np.mean([expected_error(expit(x.astype(float)), y) for y, x in columns]),
         "negative_log_likelihood": np.mean(losses),
         "brier": np.mean(squares),
         "undefined_classes": 0.0,
@@ -146,6 +182,7 @@ def test_multilabel_metrics_leave_out_unknown_labels(seed):
 def test_the_logit_of_an_unknown_label_has_no_influence():
     p = draw("multilabel", 0)
     changed = np.where(np.isnan(p.labels), 30.0, p.logits)
+    changed[np.isnan(p.labels).argmax(axis=0), range(4)] = np.inf
     assert not np.array_equal(changed, p.logits)
     assert evaluate(Predictions("multilabel", changed, p.labels)) == pytest.approx(evaluate(p))
 
@@ -237,7 +274,7 @@ def test_ranking_metrics_do_not_change_under_a_monotone_map_of_the_logits(task):
     p = draw(task, 4)
     mapped = evaluate(Predictions(task, np.exp(3 * p.logits.astype(float)) - 2, p.labels))
     found = evaluate(p)
-    for name in ("auroc", "auprc"):
+    for name in ("auroc", "auprc", "auroc_micro", "auprc_weighted")[: 2 if task == "binary" else 4]:
         assert mapped[name] == pytest.approx(found[name], abs=1e-12)
     assert mapped["brier"] != pytest.approx(found["brier"], abs=1e-3)
 
@@ -282,12 +319,233 @@ def test_a_probability_of_exactly_one_half_is_decided_negative():
     assert accuracy(Predictions("binary", np.zeros((3, 1)), np.array([0, 0, 1]))) == 2 / 3
 
 
-@pytest.mark.parametrize(
-    ("task", "only"),
-    [("binary", set()), ("multilabel", set()), ("multiclass", set()),
-     ("ordinal", {"quadratic_kappa"})],
-)  # fmt: skip
-def test_a_task_has_the_metrics_that_suit_it(task, only):
-    always = {"auroc", "auprc", "negative_log_likelihood", "brier", "undefined_classes"}
-    decided = set() if task == "multilabel" else {"accuracy", "balanced_accuracy"}
-    assert set(evaluate(draw(task, 0))) == always | decided | only
+def test_a_task_has_the_metrics_that_suit_it():
+    always = {"auroc", "auprc", "negative_log_likelihood", "brier", "ece_mass", "undefined_classes"}
+    averages = {"auroc_weighted", "auroc_micro", "auprc_weighted", "auprc_micro"}
+    decided = {"accuracy", "balanced_accuracy"}
+    expected = {
+        "binary": always | decided,
+        "multiclass": always | averages | decided,
+        "multilabel": always | averages,
+        "ordinal": always | averages | decided | {"quadratic_kappa"},
+    }
+    assert {task: set(evaluate(draw(task, 0))) for task in TASKS} == expected
+
+
+def test_every_target_metric_that_a_data_set_may_name_is_a_metric_of_its_tasks():
+    for name, tasks in METRIC_TASKS.items():
+        assert [task for task in TASKS if name in metric_names(task)] == list(tasks), name
+
+
+def test_some_metrics_alone_have_the_value_that_they_have_among_all():
+    p = draw("ordinal", 0)
+    chosen = evaluate(p, ["brier", "auroc"])
+    assert list(chosen) == ["brier", "auroc"]
+    assert chosen.items() <= evaluate(p).items()
+
+
+@pytest.mark.parametrize(("task", "name"), [("binary", "quadratic_kappa"), ("multilabel", "accuracy")])
+def test_a_metric_that_does_not_suit_the_task_is_refused(task, name):
+    with pytest.raises(ConfigError, match=f"metric {name} for task {task}; allowed: auroc, .*ece"):
+        evaluate(draw(task, 0), [name])
+
+
+@pytest.mark.parametrize("shape", [(60,), (3, 59), (1, 3, 60)])
+def test_weights_that_do_not_fit_the_images_are_refused(shape):
+    with pytest.raises(ValueError, match=r"weights have shape .* allowed: any number x 60 images"):
+        weighted_metric("auroc", draw("binary", 0), np.ones(shape))
+
+
+def test_each_output_has_its_own_row():
+    p = draw("multilabel", 1)
+    labels = p.labels.copy()
+    labels[:, 2] = np.nan
+    labels[~np.isnan(labels[:, 3]), 3] = 0
+    rows = per_class(Predictions("multilabel", p.logits, labels))
+    for k in (0, 1):
+        known = ~np.isnan(labels[:, k])
+        found = (rows[k].output, rows[k].positives, rows[k].images)
+        assert found == (k, np.nansum(labels[:, k]), known.sum())
+        expected = reference.roc_auc_score(labels[known, k], p.logits[known, k])
+        assert rows[k].auroc == pytest.approx(expected)
+        expected = reference.average_precision_score(labels[known, k], p.logits[known, k])
+        assert rows[k].auprc == pytest.approx(expected)
+    assert (rows[2].images, rows[2].positives) == (0, 0)
+    assert (rows[3].images, rows[3].positives) == ((~np.isnan(labels[:, 3])).sum(), 0)
+    assert all(math.isnan(value) for row in rows[2:] for value in (row.auroc, row.auprc))
+
+
+def test_the_classes_of_a_row_each_are_what_the_macro_average_is_of():
+    p = draw("multiclass", 2)
+    rows = per_class(p)
+    found = evaluate(p)
+    assert [row.positives for row in rows] == np.bincount(p.labels).tolist()
+    assert found["auroc"] == pytest.approx(np.mean([row.auroc for row in rows]))
+    assert found["auprc"] == pytest.approx(np.mean([row.auprc for row in rows]))
+    assert len(per_class(draw("binary", 0))) == 1
+
+
+def repetitions(count: int, seed: int) -> np.ndarray:
+    """How often each image occurs: all once, a draw with replacement, many zeros, one image."""
+    generator = np.random.default_rng(seed)
+    drawn = np.bincount(generator.integers(0, count, count), minlength=count)
+    sparse = generator.integers(1, 4, count) * (generator.random(count) < 0.1)
+    sparse[3] = 2
+    one = np.zeros(count, int)
+    one[7] = 3
+    return np.stack([np.ones(count, int), drawn, sparse, one])
+
+
+@pytest.mark.parametrize(("task", "name"), NAMES)
+def test_whole_weights_are_repeated_images(task, name):
+    for seed in SEEDS:
+        p = draw(task, seed, count=45)
+        weights = repetitions(45, seed)
+        found = weighted_metric(name, p, weights)
+        repeated = [p.take(np.repeat(np.arange(45), row)) for row in weights]
+        expected = [evaluate(rows, [name])[name] for rows in repeated]
+        assert found == pytest.approx(expected, rel=1e-11, abs=1e-13, nan_ok=True)
+        assert found[0] == pytest.approx(evaluate(p)[name], rel=1e-14)
+
+
+@pytest.mark.parametrize(("task", "name"), NAMES)
+def test_the_scale_and_type_of_the_weights_does_not_matter(task, name):
+    p = draw(task, 6)
+    weights = repetitions(60, 0)
+    found = weighted_metric(name, p, weights)
+    for other in (weights.astype(np.int8), weights * 0.37, weights.astype(np.float32) * 2):
+        assert weighted_metric(name, p, other) == pytest.approx(found, rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize(("task", "name"), NAMES)
+def test_the_blocks_of_weights_do_not_show(task, name, monkeypatch):
+    p = draw(task, 7)
+    weights = np.random.default_rng(0).poisson(1.0, (23, 60))
+    whole = weighted_metric(name, p, weights)
+    monkeypatch.setattr("medtransfer.evaluation.weighting.BLOCK", 5 * p.logits.size)
+    np.testing.assert_allclose(weighted_metric(name, p, weights), whole, rtol=1e-13)
+    assert weighted_metric(name, p, weights[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_any_weight_nothing_is_defined(task):
+    for name in metric_names(task):
+        with np.errstate(all="raise"):
+            value = weighted_metric(name, draw(task, 0), np.zeros((1, 60)))[0]
+        undefined = {"binary": 1}.get(task, 4)
+        assert value == undefined if name == "undefined_classes" else math.isnan(value), name
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fractional_weights_are_those_of_scikit_learn(seed):
+    p = draw("binary", seed)
+    weights = np.random.default_rng(seed).exponential(size=60)
+    probabilities = p.probabilities[:, 0]
+    expected = {
+        "auroc": reference.roc_auc_score(p.labels, probabilities, sample_weight=weights),
+        "auprc": reference.average_precision_score(p.labels, probabilities, sample_weight=weights),
+        "accuracy": reference.accuracy_score(p.labels, p.decisions, sample_weight=weights),
+        "balanced_accuracy": reference.balanced_accuracy_score(
+            p.labels, p.decisions, sample_weight=weights
+        ),
+        "brier": reference.brier_score_loss(p.labels, probabilities, sample_weight=weights),
+        "negative_log_likelihood": reference.log_loss(p.labels, probabilities, sample_weight=weights),
+    }
+    for name, value in expected.items():
+        assert weighted_metric(name, p, weights[None]) == pytest.approx([value], rel=1e-9), name
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fractional_weights_of_several_grades_are_those_of_scikit_learn(seed):
+    p = draw("ordinal", seed)
+    weights = np.random.default_rng(seed).exponential(size=60)
+    one_hot = np.eye(4)[p.labels]
+    expected = {
+        "auroc": reference.roc_auc_score(one_hot, p.probabilities, sample_weight=weights),
+        "auroc_weighted": reference.roc_auc_score(
+            one_hot, p.probabilities, average="weighted", sample_weight=weights
+        ),
+        "auroc_micro": reference.roc_auc_score(
+            one_hot, p.probabilities, average="micro", sample_weight=weights
+        ),
+        "auprc_weighted": reference.average_precision_score(
+            one_hot, p.probabilities, average="weighted", sample_weight=weights
+        ),
+        "auprc_micro": reference.average_precision_score(
+            one_hot, p.probabilities, average="micro", sample_weight=weights
+        ),
+        "quadratic_kappa": reference.cohen_kappa_score(
+            p.labels, p.decisions, weights="quadratic", sample_weight=weights
+        ),
+        "negative_log_likelihood": reference.log_loss(p.labels, p.probabilities, sample_weight=weights),
+    }
+    for name, value in expected.items():
+        assert weighted_metric(name, p, weights[None]) == pytest.approx([value], rel=1e-9), name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_one_image_has_every_metric_or_none_but_no_error(task):
+    p = draw(task, 0)
+    one = p.take(np.arange(60) == 4)
+    found = evaluate(one)
+    assert math.isnan(found["auroc"])
+    assert found["undefined_classes"] == one.logits.shape[1]
+    assert np.isfinite([found["brier"], found["ece_mass"], found["negative_log_likelihood"]]).all()
+
+
+def test_the_average_of_a_resample_is_that_of_its_own_classes():
+    # the second weighting has no image of class 2, the third none but of class 1
+    logits = np.random.default_rng(1).normal(size=(6, 3))
+    p = Predictions("multiclass", logits, np.array([0, 0, 1, 1, 2, 2]))
+    weights = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0]])
+    assert weighted_metric("undefined_classes", p, weights).tolist() == [0, 1, 3]
+    found = weighted_metric("auroc", p, weights)
+    assert found[1] == evaluate(p.take(np.arange(4)), ["auroc"])["auroc"]
+    assert math.isnan(found[2])
+    right = p.decisions == p.labels
+    recalls = [right[:2].mean(), right[2:4].mean()]
+    assert weighted_metric("balanced_accuracy", p, weights)[1] == pytest.approx(np.mean(recalls))
+
+
+def test_the_positives_of_an_output_without_negatives_do_not_count_in_the_weighted_average():
+    p = draw("multilabel", 0)
+    labels = p.labels.copy()
+    labels[labels[:, 1] == 0, 1] = np.nan
+    found = evaluate(Predictions("multilabel", p.logits, labels))
+    rest = [column for k, column in enumerate(known_columns(p)) if k != 1]
+    ranks = [reference.roc_auc_score(*column) for column in rest]
+    expected = np.average(ranks, weights=[labels.sum() for labels, _ in rest])
+    assert found["auroc_weighted"] == pytest.approx(expected, abs=1e-12)
+    assert found["undefined_classes"] == 1
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.float16])
+def test_scores_of_any_type_of_number_are_ranked(kind):
+    assert auroc(np.array([0, 1, 0]), np.array([0, 1, 1], dtype=kind)) == 0.75
+    assert average_precision(np.array([0, 1, 0]), np.array([0, 1, 1], dtype=kind)) == 0.5
+
+
+def test_infinite_scores_tie_with_each_other():
+    assert auroc(np.array([0, 1, 0]), np.array([np.inf, np.inf, -np.inf])) == 0.75
+    assert average_precision(np.array([0, 1, 0]), np.array([np.inf, np.inf, -np.inf])) == 0.5
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_logits_that_are_not_numbers_have_no_loss(task):
+    p = draw(task, 0)
+    logits = p.logits.copy()
+    known = int(np.argmax(p.targets[:, 0] == 1))
+    logits[known, 0] = np.nan
+    found = evaluate(Predictions(task, logits, p.labels))
+    assert math.isnan(found["negative_log_likelihood"])
+    assert math.isnan(found["brier"])
+
+
+def test_no_metric_changes_its_input():
+    for task in TASKS:
+        p = draw(task, 0)
+        weights = np.ones((2, 60))
+        for array in (p.logits, p.labels, weights):
+            array.setflags(write=False)
+        for name in metric_names(task):
+            weighted_metric(name, p, weights)

@@ -1,10 +1,17 @@
-"""The grammar of inits."""
+"""The grammars of inits and of subsets."""
 
 from __future__ import annotations
 
 import pytest
 
-from medtransfer.config.names import Init, parse_init
+from medtransfer.config.names import (
+    Init,
+    check_subset,
+    is_redrawn,
+    parse_init,
+    subset_size,
+    wanted_size,
+)
 from medtransfer.errors import ConfigError
 
 
@@ -66,3 +73,31 @@ def test_other_inits_are_refused_with_the_rule(name):
         ConfigError, match=r"allowed: random, gabor, <source>, <source>-stats, .*upto<k>"
     ):
         parse_init(name)
+
+
+@pytest.mark.parametrize("name", ["n20", "n1", "p10", "p1", "p100"])
+def test_a_redrawn_subset_has_the_size_of_the_fixed_one(name):
+    check_subset(f"{name}-redrawn")
+    assert subset_size(f"{name}-redrawn", 200) == subset_size(name, 200)
+    assert is_redrawn(f"{name}-redrawn")
+    assert not is_redrawn(name)
+
+
+def test_all_images_are_not_redrawn():
+    assert not is_redrawn("full")
+
+
+@pytest.mark.parametrize(
+    "name", ["full-redrawn", "redrawn", "p10redrawn", "p10-drawn", "n0-redrawn", "p10-redrawn-redrawn"]
+)
+def test_other_redrawn_subsets_are_refused(name):
+    with pytest.raises(ConfigError, match=f"subset '{name}'; allowed: full, .* also with -redrawn"):
+        check_subset(name)
+    assert not is_redrawn(name)
+
+
+def test_a_size_may_be_wanted_that_is_not_there():
+    assert wanted_size("n201-redrawn", 200) == wanted_size("n201", 200) == 201
+    assert wanted_size("p50-redrawn", 200) == wanted_size("p50", 200) == 100
+    with pytest.raises(ConfigError, match=r"subset 'n201-redrawn' of 200 training images; .*most n200"):
+        subset_size("n201-redrawn", 200)

@@ -26,9 +26,12 @@ from medtransfer.config.search import candidate_recipes
 from medtransfer.config.source import PretrainingSettings, SourceSettings
 from medtransfer.config.study import Config, GridSettings, HardwareSettings, StudySettings
 from medtransfer.config.typed import plain
+from medtransfer.data.splits import training_subset
+from medtransfer.errors import ConfigError
 from medtransfer.models.build import build_network
 from medtransfer.planning.finished import Finished, read_finished
 from medtransfer.planning.images import DatasetImages, expected_parts, stated_images, store_bytes
+from medtransfer.planning.jobs import Jobs
 from medtransfer.planning.networks import network_cost
 from medtransfer.planning.plan import Plan, Present, make_plan
 from medtransfer.planning.processors import Processor, chosen_processor, recorded_processor
@@ -181,6 +184,21 @@ def test_the_parts_of_a_split_are_counted_where_its_table_is(tmp_path):
     assert images.parts("holdout", "full") == PartSizes(50, 6, 7, 8)
     assert images.parts("holdout", "n20") == PartSizes(20, 6, 7, 8)
     assert images.parts("holdout", "p10") == PartSizes(5, 6, 7, 8)
+    with pytest.raises(ConfigError, match="subset 'n51' of 50 training images"):
+        images.parts("holdout", "n51")
+
+
+def test_images_of_subsets_that_are_drawn_anew_are_counted_for_each_seed(tmp_path):
+    (tmp_path / "splits").mkdir()
+    sizes = [1, 2, 3] * 10  # of patients
+    ranks = np.repeat(np.cumsum(sizes), sizes)
+    table = pd.DataFrame({"part": "train", "training_rank": ranks, "stratum": "a"})
+    table.to_parquet(tmp_path / "splits" / "holdout.parquet")
+    images = DatasetImages(dataset(), tmp_path, tmp_path / "none.csv")
+    counts = [images.parts("holdout", "n20-redrawn", seed).train for seed in range(20)]
+    assert counts == [len(training_subset(table, "n20-redrawn", seed)) for seed in range(20)]
+    assert set(counts) <= {18, 19, 20} and len(set(counts)) > 1
+    assert {images.parts("holdout", "n20", seed).train for seed in range(20)} == {19}
     assert images.counted("holdout")
     assert not images.counted("cv5-0")
 
@@ -231,6 +249,9 @@ def test_parts_are_expected_by_the_shares_of_the_settings(tmp_path):
     assert expected_parts(1000, settings, "cv5-1", "full") == PartSizes(680, 120, 200)
     assert expected_parts(1000, settings, "holdout", "n100") == PartSizes(100, 150, 250)
     assert expected_parts(1000, settings, "holdout", "n900") == PartSizes(600, 150, 250)
+    for subset in ("p10", "n100", "n900"):
+        redrawn = expected_parts(1000, settings, "holdout", f"{subset}-redrawn")
+        assert redrawn == expected_parts(1000, settings, "holdout", subset)
     nothing = DatasetImages(settings, tmp_path, tmp_path / "none.csv")
     assert nothing.count is None and nothing.parts("holdout", "full") is None
     assert store_bytes(nothing, settings) is None
@@ -613,3 +634,23 @@ def test_a_plan_is_json_too(tmp_path):
     assert data["processor"]["unit"] == "CPU-hours"
     assert data["total"]["bill"]["runs"] == 12
     assert [study["name"] for study in data["studies"]] == ["one", "two", "three"]
+
+
+def test_runs_on_subsets_that_are_drawn_anew_have_the_work_of_their_own_seed(tmp_path):
+    sizes = [1, 2, 3] * 10  # of patients
+    ranks = np.repeat(np.cumsum(sizes), sizes)
+    table = pd.DataFrame({"part": "train", "training_rank": ranks, "stratum": "a"})
+    (tmp_path / "splits").mkdir()
+    table.to_parquet(tmp_path / "splits" / "holdout.parquet")
+    config = configuration(recipes={"tiny": RecipeSettings(steps=5, batch_size=64)}, studies={})
+    images = DatasetImages(config.datasets["chest"], tmp_path, tmp_path / "none.csv")
+    jobs = Jobs(config, {"chest": images}, CORE)
+    seen = set()
+    for seed in range(8):
+        run = Run("tiny", "chest", "cbr", "random", "n20-redrawn", "holdout", seed)
+        planned_run = jobs.planned(run)
+        count = len(training_subset(table, "n20-redrawn", seed))
+        assert planned_run.parts == PartSizes(count, 0, 0)
+        assert planned_run.job.work == run_work(config.recipes["tiny"], planned_run.parts)
+        seen.add(planned_run.job.work)
+    assert len(seen) > 1

@@ -245,6 +245,19 @@ def test_fewer_training_images_are_the_first_of_more(finished):
     assert len(chosen.training_rows(1000)) == 20
 
 
+def test_training_images_of_a_redrawn_subset_are_those_of_the_runs_seed(finished):
+    run, _ = finished("random")
+    store = dataclasses.replace(run.store, split=run.store.split.assign(stratum="a"))
+    chosen = []
+    for seed in (3, 4):
+        plan = dataclasses.replace(run.specification, seed=seed)
+        other = dataclasses.replace(run, store=store, subset="n20-redrawn", specification=plan)
+        chosen.append(np.sort(other.training_rows(1000)))
+        expected = training_subset(store.split, "n20-redrawn", seed)
+        np.testing.assert_array_equal(chosen[-1], expected)
+    assert not np.array_equal(*chosen)
+
+
 def test_pixels_labels_and_ids_are_of_the_same_rows(finished):
     run, _ = finished("random")
     rows = run.test_rows()[:9]

@@ -12,6 +12,9 @@ import pytest
 
 from medtransfer.config.study import GridSettings, StudySettings
 from medtransfer.reporting import StudyTables, summary_csv, summary_page
+from medtransfer.statistics.gain_factors import GAIN_FACTORS
+from medtransfer.statistics.sparing import SPARING
+from medtransfer.statistics.verdict import VERDICTS
 
 NASTY = "<script>alert('x')</script> & \"co\""
 
@@ -66,14 +69,52 @@ def summary(**changes: object) -> pd.DataFrame:
     return pd.DataFrame([row | changes])
 
 
-def gains(**changes: object) -> pd.DataFrame:
+def verdicts(**changes: object) -> pd.DataFrame:
     row = {
-        "recipe": "r", "dataset": "chest", "model": "cbr", "subset": "full", "part": "test",
-        "metric": "quadratic_kappa", "target": True, "init": "src", "reference": "random",
-        "mean": -0.0456789, "low": -0.0789012, "high": -0.0124566, "p": 0.001, "p_sign_flip": 0.25,
-        "p_holm": 0.0123456, "pairs": 5, "paired_by": "seed",
+        "recipe": "r", "dataset": "chest", "model": "cbr", "subset": "full",
+        "metric": "quadratic_kappa", "init": "src", "reference": "random", "family": "starts",
+        "verdict": "harms", "within_margin": False, "other_patients": "not shown", "margin": 0.02,
+        "mean": -0.0456789, "sd": 0.01, "low": -0.0789012, "high": -0.0124566, "p": 0.001,
+        "p_adjusted": 0.0123456, "p_sign_flip": 0.25, "p_equivalent": 0.8,
+        "p_equivalent_adjusted": 0.987654, "standardised": -4.56789, "share_of_possible": -0.1,
+        "repeat_error": 0.01, "patient_error": 0.02, "low_both": -0.0987654, "high_both": 0.0071234,
+        "detectable": 0.0345678, "needed": 12.0, "needed_low": 6.0, "needed_high": 80.0, "pairs": 5,
+        "paired_by": "seed",
     }  # fmt: skip
-    return pd.DataFrame([row | changes])
+    table = pd.DataFrame([row | changes])
+    VERDICTS.check(table)
+    return table
+
+
+def sparing(**changes: object) -> pd.DataFrame:
+    row = {
+        "recipe": "r", "dataset": "chest", "subset": "full", "metric": "auroc", "question": "network",
+        "model": "cbr", "init": "src", "size": 1e6, "best_model": "vit", "best_init": "other",
+        "mean": -0.0023456, "low": -0.0045678, "high": -0.0001234, "margin": 0.01,
+        "p_equivalent": 0.01, "p_adjusted": 0.0234567, "equivalent": True, "chosen": True, "pairs": 5,
+    }  # fmt: skip
+    table = pd.DataFrame([row | changes])
+    SPARING.check(table)
+    return table
+
+
+def factors(**changes: object) -> pd.DataFrame:
+    row = {
+        "init": "src", "metric": "auroc", "term": "log10 training images", "estimate": -0.0123456,
+        "low": -0.0223456, "high": -0.0023456, "p": 0.0156789, "freedom": 5, "datasets": 7, "rows": 42,
+        "left_out": "", "remark": "",
+    }  # fmt: skip
+    table = pd.DataFrame([row | changes])
+    GAIN_FACTORS.check(table)
+    return table
+
+
+ONE_RUN = {
+    "low": math.nan, "high": math.nan, "p": math.nan, "p_adjusted": math.nan,
+    "p_equivalent_adjusted": math.nan, "standardised": math.nan, "low_both": math.nan,
+    "high_both": math.nan, "detectable": math.nan, "needed": math.nan, "pairs": 1,
+    "verdict": "can't tell", "other_patients": "",
+}  # fmt: skip
 
 
 def search(
@@ -99,17 +140,31 @@ AUDIT = {
 }  # fmt: skip
 
 
+TABLES = ("summary", "verdicts", "sparing", "factors", "searches")
+
+
 def page(**changes: object) -> Page:
+    none = pd.DataFrame()
     arguments = {
-        "study": study(), "findings": "Nothing was found.", "summary": summary(), "gains": gains(),
-        "searches": pd.DataFrame(), "audits": {"chest": AUDIT}, "origins": {"chest": "drawn here"},
+        "study": study(), "findings": "Nothing was found.", "summary": summary(),
+        "verdicts": verdicts(), "sparing": none, "factors": none, "searches": none,
+        "audits": {"chest": AUDIT}, "origins": {"chest": "drawn here"},
     } | changes  # fmt: skip
-    tables = StudyTables(*(arguments.pop(name) for name in ("summary", "gains", "searches")))
+    tables = StudyTables(**{name: arguments.pop(name) for name in TABLES})
     return Page(summary_page(tables=tables, **arguments))
 
 
+def under(found: Page, heading: str) -> list[list[str]]:
+    """The table of a section; each has one."""
+    assert len(found.tables) == len(found.headings["h2"])
+    return found.tables[found.headings["h2"].index(heading)]
+
+
+CELLS, VERDICTS_HEAD = "Metric of each cell", "Verdicts"
+
+
 def test_the_summary_has_a_row_a_cell_with_numbers_of_three_decimals():
-    header, row = page().tables[0]
+    header, row = under(page(), CELLS)
     assert dict(zip(header, row, strict=True)) == {
         "data set": "chest", "network": "cbr", "training data": "full", "images": "1234",
         "part": "test", "metric": "AUROC", "random": "0.712 [0.699, 0.726]", "runs": "5",
@@ -118,27 +173,103 @@ def test_the_summary_has_a_row_a_cell_with_numbers_of_three_decimals():
 
 def test_every_init_is_a_column_and_a_missing_one_a_dash():
     several = pd.concat([summary(), summary(init="src", mean=0.9), summary(model="vit")])
-    header, first, second = page(summary=several).tables[0]
+    header, first, second = under(page(summary=several), CELLS)
     assert header[-3:] == ["random", "src", "runs"]
     assert [cell.split()[0] for cell in first[-3:]] == ["0.712", "0.900", "5"]
     assert second[-2] == "–"
 
 
-def test_the_gains_have_signed_numbers_the_corrected_p_and_a_verdict():
-    header, row = page().tables[1]
+def test_a_verdict_has_signed_numbers_intervals_both_p_and_what_would_decide():
+    header, row = under(page(), VERDICTS_HEAD)
     assert dict(zip(header, row, strict=True)) == {
         "data set": "chest", "network": "cbr", "training data": "full",
-        "comparison": "src − random", "metric": "quadratic κ", "difference": "-0.046",
-        "interval": "-0.079 to -0.012", "p (Holm)": "0.0123", "pairs": "5 seeds",
-        "verdict": "harms",
+        "comparison": "src − random", "metric": "quadratic κ",
+        "verdict": "harms; not shown for other patients", "difference": "-0.046",
+        "interval": "-0.079 to -0.012", "with patients": "-0.099 to +0.007", "margin": "0.02",
+        "p (adjusted)": "0.0123", "p (equivalent)": "0.988", "standardised": "-4.57",
+        "detectable": "0.035", "pairs": "5 seeds",
     }  # fmt: skip
-    better = page(gains=gains(mean=0.05, low=0.01, high=0.09)).tables[1][1]
-    assert better[5:7] == ["+0.050", "+0.010 to +0.090"]
-    assert better[-1] == "helps"
+    better = verdicts(mean=0.05, low=0.01, high=0.09, verdict="helps", other_patients="")
+    row = dict(zip(header, under(page(verdicts=better), VERDICTS_HEAD)[1], strict=True))
+    assert [row[name] for name in ("verdict", "difference", "interval")] == [
+        "helps", "+0.050", "+0.010 to +0.090"
+    ]  # fmt: skip
+    still_open = verdicts(verdict="can't tell", paired_by="fold")
+    row = dict(zip(header, under(page(verdicts=still_open), VERDICTS_HEAD)[1], strict=True))
+    assert row["verdict"] == "can't tell yet (needs about 7 more folds, 1 to 75)"
+    assert row["pairs"] == "5 folds"
+
+
+def test_comparisons_that_were_not_declared_are_not_shown():
+    looked_at = verdicts(init="other", family="", verdict="not declared", p_adjusted=math.nan)
+    rows = under(page(verdicts=pd.concat([verdicts(), looked_at])), VERDICTS_HEAD)[1:]
+    assert [row[3] for row in rows] == ["src − random"]
+
+
+def test_each_source_has_an_answer():
+    both = pd.concat([
+        verdicts(verdict="helps", other_patients="holds"),
+        verdicts(reference="src-stats", verdict="equivalent", other_patients=""),
+    ])  # fmt: skip
+    header, row = under(page(verdicts=both), "Answer")
+    assert dict(zip(header, row, strict=True)) == {
+        "data set": "chest", "network": "cbr", "training data": "full", "source": "src",
+        "against random": "helps", "against its statistics": "equivalent within ±0.02",
+        "answer": "helps, and its statistics alone do as well",
+    }  # fmt: skip
+    assert under(page(), "Answer")[1][5] == "–"
+    assert "Answer" not in page(verdicts=verdicts(init="gabor")).headings["h2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({}, "equivalent, the smallest"),
+        ({"question": "depth"}, "equivalent, the shallowest"),
+        ({"chosen": False}, "equivalent"),
+        ({"equivalent": False, "chosen": False}, "not shown"),
+    ],
+)
+def test_what_would_do_as_well_has_a_row_a_candidate(changes, answer):
+    header, row = under(page(sparing=sparing(**changes)), "As good as the best?")
+    assert dict(zip(header, row, strict=True)) == {
+        "data set": "chest", "training data": "full", "candidate": "cbr, src", "best": "vit, other",
+        "metric": "AUROC", "answer": answer, "difference": "-0.002", "interval": "-0.005 to -0.000",
+        "margin": "0.01", "p (adjusted)": "0.0235", "pairs": "5",
+    }  # fmt: skip
+    assert "As good as the best?" not in page().headings["h2"]
+
+
+def test_a_candidate_of_one_run_has_no_interval():
+    alone = sparing(low=math.nan, high=math.nan, p_adjusted=math.nan, pairs=1, equivalent=False)
+    header, row = under(page(sparing=alone), "As good as the best?")
+    cells = dict(zip(header, row, strict=True))
+    assert [cells[name] for name in ("answer", "interval", "p (adjusted)")] == [
+        "not shown", "none (one run)", "–"
+    ]  # fmt: skip
+
+
+def test_what_gains_depend_on_has_a_row_a_term_with_the_range_without_one_data_set():
+    several = pd.concat([
+        factors(), factors(left_out="d1", estimate=-0.03), factors(left_out="d2", estimate=0.01),
+        factors(term="domain distance", left_out="d3", estimate=9.0),
+        factors(init="other", estimate=math.nan, remark="two data sets; needed: three"),
+    ])  # fmt: skip
+    found = page(factors=several)
+    header, row = under(found, "What do gains depend on?")
+    assert dict(zip(header, row, strict=True)) == {
+        "source": "src", "metric": "AUROC", "term": "log10 training images",
+        "estimate": "-0.0123", "interval": "-0.0223 to -0.0023", "p": "0.0157",
+        "range": "-0.0300 to +0.0100", "data sets": "7", "gains": "42",
+    }  # fmt: skip
+    assert "other: two data sets; needed: three." in found.headings["p"]
+    nothing = page(factors=factors(estimate=math.nan, remark="too few"))
+    assert "src: too few." in nothing.headings["p"]
+    assert len(nothing.tables) == len(page().tables)
 
 
 def test_the_data_have_a_row_a_data_set_with_counts_by_class_site_and_reason():
-    header, row = page().tables[2]
+    header, row = under(page(), "Data")
     assert dict(zip(header, row, strict=True)) == {
         "data set": "chest", "origin": "drawn here", "labels": "healthy 1,000, ill 555",
         "sites": "north 900, south 655", "why rejected": "decode: truncated 3", "images": "1,555",
@@ -149,7 +280,7 @@ def test_the_data_have_a_row_a_data_set_with_counts_by_class_site_and_reason():
 def test_a_search_has_a_row_a_cell_with_what_every_candidate_reached_and_the_choice():
     both = pd.concat([search((0.7, 0.8123, math.nan)), search((0.9, 0.6), 0, init="random")])
     found = page(searches=both)
-    header, first, second = found.tables[2]
+    header, first, second = under(found, "Learning rates chosen on validation")
     assert dict(zip(header, first, strict=True)) == {
         "recipe": "r", "data set": "chest", "network": "cbr", "init": "src", "training data": "full",
         "split": "holdout", "decided by": "AUROC", "remark": "", "rate 0.001": "0.700",
@@ -169,41 +300,42 @@ def test_a_choice_at_the_edge_of_the_candidates_asks_for_a_wider_search(chosen, 
 
 
 def test_a_search_by_loss_says_so():
-    header, row = page(searches=search(monitor="loss")).tables[2]
+    header, row = under(page(searches=search(monitor="loss")), "Learning rates chosen on validation")
     assert row[header.index("decided by")] == "loss"
 
 
 def test_a_study_without_a_search_has_no_section_of_it():
-    assert page().headings["h2"] == ["Metric of each cell", "Gains", "Data"]
+    assert page().headings["h2"] == ["Answer", CELLS, VERDICTS_HEAD, "Data"]
 
 
 def test_many_classes_are_only_counted():
     classes = {str(i): 1 for i in range(21)}
-    row = page(audits={"chest": AUDIT | {"classes": classes}}, origins={}).tables[2][1]
+    found = page(audits={"chest": AUDIT | {"classes": classes}}, origins={})
+    row = under(found, "Data")[1]
     assert row[:2] == ["chest", "21 different"]
 
 
 def test_one_run_has_no_interval_and_says_why():
     lonely = summary(low=math.nan, high=math.nan, sd=math.nan, runs=1)
-    header, row = page(summary=lonely).tables[0]
+    header, row = under(page(summary=lonely), CELLS)
     assert row[header.index("random")] == "0.712"
-    alone = gains(low=math.nan, high=math.nan, p=math.nan, p_holm=math.nan, pairs=1)
-    header, row = page(gains=alone).tables[1]
-    assert row[header.index("interval")] == "none (one run)"
-    assert row[header.index("verdict")] == "can't tell"
+    header, row = under(page(verdicts=verdicts(**ONE_RUN)), VERDICTS_HEAD)
+    cells = dict(zip(header, row, strict=True))
+    assert cells["interval"] == "none (one run)"
+    assert cells["verdict"] == "can't tell yet (needs more than 1 seed to say anything)"
 
 
 def test_a_number_that_does_not_exist_is_not_shown_as_nan():
     lonely = summary(low=math.nan, high=math.nan, sd=math.nan, runs=1)
-    alone = gains(low=math.nan, high=math.nan, p=math.nan, p_holm=math.nan, pairs=1)
-    tables = page(summary=lonely, gains=alone).tables
-    assert "nan" not in tables[0][1]
-    assert "nan" not in tables[1][1]
+    tables = page(summary=lonely, verdicts=verdicts(**ONE_RUN)).tables
+    cells = [cell for table in tables for row in table for cell in row]
+    assert not [cell for cell in cells if "nan" in cell]
+    assert cells.count("–") >= 5
 
 
 def test_several_runs_without_an_interval_are_not_called_one_run():
-    undefined = gains(low=math.nan, high=math.nan, p=math.nan, p_holm=math.nan, pairs=3)
-    header, row = page(gains=undefined).tables[1]
+    undefined = verdicts(**ONE_RUN | {"pairs": 3})
+    header, row = under(page(verdicts=undefined), VERDICTS_HEAD)
     assert row[header.index("pairs")] == "3 seeds"
     assert row[header.index("interval")] == "undefined"
 
@@ -213,10 +345,8 @@ def test_only_target_metrics_of_test_and_external_parts_are_shown():
         summary(), summary(part="external"), summary(part="validation"),
         summary(metric="brier", target=False),
     ])  # fmt: skip
-    rows = page(summary=several).tables[0][1:]
+    rows = under(page(summary=several), CELLS)[1:]
     assert [(row[4], row[5]) for row in rows] == [("test", "AUROC"), ("external", "AUROC")]
-    family = pd.concat([gains(), gains(part="external"), gains(target=False)])
-    assert len(page(gains=family).tables[1]) == 2
 
 
 def test_title_question_findings_and_confidence_are_on_the_page():
@@ -224,8 +354,10 @@ def test_title_question_findings_and_confidence_are_on_the_page():
     assert found.headings["title"] == ["Toy study"]
     assert found.headings["h1"] == ["Toy study"]
     assert found.headings["p"] == ["Does it help?", "Nothing was found."]
-    assert "90% t interval" in found.captions[0]
-    assert "90% intervals" in found.captions[1]
+    captions = dict(zip(found.headings["h2"], found.captions, strict=True))
+    assert "90% t interval" in captions[CELLS]
+    assert "90% t intervals" in captions[VERDICTS_HEAD]
+    assert "a power of 80%" in captions[VERDICTS_HEAD]
 
 
 def test_a_study_without_a_question_has_no_empty_paragraph():
@@ -237,7 +369,8 @@ def test_everything_that_a_user_writes_is_escaped():
     text = summary_page(
         study(title=NASTY, question=NASTY), NASTY,
         StudyTables(
-            summary(dataset=NASTY, model=NASTY), gains(dataset=NASTY, model=NASTY), search(model=NASTY)
+            summary(dataset=NASTY, model=NASTY), verdicts(dataset=NASTY, model=NASTY),
+            sparing(dataset=NASTY, model=NASTY), factors(term=NASTY, remark=NASTY), search(model=NASTY),
         ),
         {NASTY: audit}, {NASTY: NASTY},
     )  # fmt: skip
@@ -246,14 +379,21 @@ def test_everything_that_a_user_writes_is_escaped():
     found = Page(text)
     assert found.headings["h1"] == [NASTY]
     assert found.headings["p"][:2] == [NASTY, NASTY]
-    assert found.tables[0][1][:2] == [NASTY, NASTY]
-    assert found.tables[2][1][2] == NASTY
-    assert found.tables[3][1][:3] == [NASTY, NASTY, f"{NASTY} 1"]
+    for heading in ("Answer", CELLS, VERDICTS_HEAD):
+        assert under(found, heading)[1][:2] == [NASTY, NASTY]
+    assert under(found, "As good as the best?")[1][2] == f"{NASTY}, src"
+    assert under(found, "What do gains depend on?")[1][2:4] == [NASTY, NASTY]
+    assert under(found, "Learning rates chosen on validation")[1][2] == NASTY
+    assert under(found, "Data")[1][:3] == [NASTY, NASTY, f"{NASTY} 1"]
 
 
 def test_the_page_needs_nothing_from_elsewhere():
     text = summary_page(
-        study(), "found", StudyTables(summary(), gains(), search()), {"chest": AUDIT}, {}
+        study(),
+        "found",
+        StudyTables(summary(), verdicts(), sparing(), factors(), search()),
+        {"chest": AUDIT},
+        {},
     )
     assert text.startswith("<!doctype html>")
     assert "charset='utf-8'" in text
@@ -261,8 +401,8 @@ def test_the_page_needs_nothing_from_elsewhere():
     assert "http" not in text
 
 
-def test_an_init_without_gains_leaves_an_empty_table():
-    assert len(page(gains=gains().iloc[:0]).tables[1]) == 1
+def test_without_comparisons_the_table_of_verdicts_is_empty():
+    assert len(under(page(verdicts=verdicts().iloc[:0]), VERDICTS_HEAD)) == 1
 
 
 def test_the_csv_holds_the_target_metrics_unrounded():
@@ -277,18 +417,19 @@ def test_the_csv_holds_the_target_metrics_unrounded():
 
 @pytest.mark.parametrize("p", [1e-12, 0.5, 1.0])
 def test_a_corrected_p_keeps_three_digits(p):
-    assert float(page(gains=gains(p_holm=p)).tables[1][1][7]) == pytest.approx(p, rel=1e-3)
+    header, row = under(page(verdicts=verdicts(p_adjusted=p)), VERDICTS_HEAD)
+    assert float(row[header.index("p (adjusted)")]) == pytest.approx(p, rel=1e-3)
 
 
 def test_partial_transfers_have_a_table_of_their_own():
-    partial = gains(init="src-upto2-stats", reference="src-stats", mean=0.0311111)
+    partial = verdicts(init="src-upto2-stats", reference="src-stats", mean=0.0311111, family="depths")
     cells = pd.concat([summary(), summary(init="src-upto2-stats")])
-    found = page(gains=pd.concat([gains(), partial]), summary=cells)
-    place = found.headings["h2"].index("Transferred depth")
-    rows = found.tables[place][1:]
+    found = page(verdicts=pd.concat([verdicts(), partial]), summary=cells)
+    rows = under(found, "Transferred depth")[1:]
     assert [row[3] for row in rows] == ["src-upto2-stats − src-stats"]
     assert "+0.031" in rows[0]
-    assert all("upto" not in cell for table in found.tables[:2] for row in table for cell in row)
+    others = [under(found, heading) for heading in ("Answer", CELLS, VERDICTS_HEAD)]
+    assert all("upto" not in cell for table in others for row in table for cell in row)
 
 
 def test_a_study_without_partial_transfers_has_no_table_of_depths():

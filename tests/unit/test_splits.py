@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import Any
 
 import numpy as np
@@ -496,3 +497,100 @@ def test_a_subset_larger_than_the_training_part_is_refused(holdout):
     assert total < 500
     with pytest.raises(ConfigError, match=f"subset 'n500' of {total} training images; .*n{total}"):
         training_subset(holdout, "n500")
+
+
+# subsets that are drawn anew for each seed
+
+
+def redrawn(split: pd.DataFrame, size: int, seed: int) -> set[int]:
+    return set(training_subset(split, f"n{size}-redrawn", seed).tolist())
+
+
+@pytest.mark.parametrize("seed", [0, 17])
+def test_redrawn_subsets_are_nested_within_a_seed_and_hold_whole_patients(samples, holdout, seed):
+    in_train = (holdout["part"] == "train").to_numpy()
+    total = int(in_train.sum())
+    smaller: set[int] = set()
+    for size in [*range(4, total, 3), total]:
+        rows = training_subset(holdout, f"n{size}-redrawn", seed)
+        assert smaller <= set(rows)
+        assert size - 3 <= len(rows) <= size
+        assert in_train[rows].all()
+        inside = samples["patient"].isin(samples["patient"].iloc[rows])
+        assert (inside & in_train).sum() == len(rows)
+        assert (np.diff(rows) > 0).all()
+        smaller = set(rows)
+    assert len(smaller) == total
+    assert training_subset(holdout, "p100-redrawn", seed).tolist() == np.flatnonzero(in_train).tolist()
+
+
+def test_each_seed_draws_a_subset_of_its_own_and_the_same_again(holdout):
+    drawn = [redrawn(holdout, 100, seed) for seed in range(10)]
+    assert drawn == [redrawn(holdout, 100, seed) for seed in range(10)]
+    fixed = set(training_subset(holdout, "n100", 3).tolist())
+    assert fixed == set(training_subset(holdout, "n100").tolist())
+    total = int((holdout["part"] == "train").sum())
+    shared = [len(a & b) / 100 for a, b in itertools.combinations([fixed, *drawn], 2)]
+    assert abs(np.mean(shared) - 100 / total) < 0.04
+    assert max(shared) < 0.7
+
+
+def test_every_training_patient_is_drawn_as_often_as_any_other(samples, holdout):
+    in_train = (holdout["part"] == "train").to_numpy()
+    counts = np.zeros(len(samples))
+    for seed in range(200):
+        counts[training_subset(holdout, "p25-redrawn", seed)] += 1
+    shares = counts[in_train] / 200
+    # whole patients make subsets a little smaller
+    assert abs(shares.mean() - 0.25) < 0.01
+    assert np.abs(shares - shares.mean()).max() < 4.5 * np.sqrt(0.25 * 0.75 / 200)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_redrawn_subsets_are_balanced_over_the_classes(samples, holdout, seed):
+    train = samples[holdout["part"] == "train"].drop_duplicates("patient")
+    share = train["label"].mean()
+    for size in (40, 80, 160):
+        chosen = samples.iloc[sorted(redrawn(holdout, size, seed))].drop_duplicates("patient")
+        assert abs(chosen["label"].sum() - share * len(chosen)) <= 1
+
+
+def test_redrawn_subsets_keep_duplicates_together(samples):
+    listed = published(samples)
+    training = listed[listed["published_part"] == "train"].drop_duplicates("patient")
+    first, second = training["image_id"].iloc[:2]
+
+    def drawn_apart(*found: tuple[str, str, str]) -> list[bool]:
+        table = make_split(listed, settings(split="s"), "published", pairs(*found))
+        draws = [training_subset(table, "p50-redrawn", seed) for seed in range(20)]
+        chosen = [set(table["image_id"].iloc[rows]) for rows in draws]
+        assert {first in ids for ids in chosen} == {True, False}
+        return [(first in ids) != (second in ids) for ids in chosen]
+
+    assert any(drawn_apart())
+    assert not any(drawn_apart((first, second, "near")))
+
+
+def test_redrawn_subsets_do_not_depend_on_the_order_of_the_rows(samples, holdout):
+    shuffled = samples.sample(frac=1, random_state=5).reset_index(drop=True)
+    other = make_split(shuffled, settings(), "holdout")
+    one = set(holdout["image_id"].iloc[training_subset(holdout, "p30-redrawn", 4)])
+    assert one == set(other["image_id"].iloc[training_subset(other, "p30-redrawn", 4)])
+
+
+def test_the_draw_of_a_subset_is_not_the_draw_of_a_split_of_the_same_seed(holdout):
+    fixed = set(training_subset(holdout, "p20").tolist())
+    again = set(training_subset(holdout, "p20-redrawn", 0).tolist())
+    assert len(fixed & again) < 0.5 * len(fixed)
+
+
+def test_a_redrawn_subset_needs_a_seed(holdout):
+    with pytest.raises(ValueError, match="subset 'p10-redrawn' is drawn anew for each seed"):
+        training_subset(holdout, "p10-redrawn")
+
+
+def test_strata_are_named_in_the_training_part_only(samples, holdout):
+    in_train = (holdout["part"] == "train").to_numpy()
+    assert (holdout["stratum"][~in_train] == "").all()
+    labels = samples["label"][in_train].map({0: "000000", 1: "000001"})
+    assert holdout["stratum"][in_train].tolist() == labels.tolist()

@@ -501,8 +501,8 @@ def answers_run(monkeypatch, losses: list[float], **changes: object) -> Outcome:
     values = iter(losses)
     original = stages.evaluate
 
-    def answering(predictions):
-        return {**original(predictions), "negative_log_likelihood": next(values)}
+    def answering(predictions, names):
+        return {**original(predictions, names), "negative_log_likelihood": next(values)}
 
     monkeypatch.setattr(stages, "evaluate", answering)
     plan = specification(monitor="loss", schedule=changes.pop("schedule", "constant"), **changes)

@@ -17,6 +17,7 @@ from training_runs import CPU, MODEL, NAMES, SIDE, parts_of, problem, specificat
 
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import AugmentationSettings
+from medtransfer.data.splits import training_subset
 from medtransfer.errors import DataError, TrainingError
 from medtransfer.models.build import build_network
 from medtransfer.seeds import derived_seed
@@ -395,6 +396,24 @@ def test_a_subset_trains_on_its_images_only(tmp_path, monkeypatch):
     assert np.array_equal(seen["train"].pixels.numpy(), store.images[first])
     assert seen["train"].labels.tolist() == store.samples["label"][first].tolist()
     assert result.facts["training_images"] == 10
+
+
+def test_a_redrawn_subset_is_that_of_the_runs_seed(tmp_path, monkeypatch):
+    store = store_of(tmp_path, "binary")
+    store = replace(store, split=store.split.assign(stratum="a"))
+    seen: list[np.ndarray] = []
+
+    def recording(_plan, parts, *_others):
+        seen.append(parts["train"].pixels.numpy())
+        raise InterruptedError
+
+    monkeypatch.setattr("medtransfer.training.job.train", recording)
+    for seed in (3, 4):
+        with pytest.raises(InterruptedError):
+            train_run(specification(seed=seed), store, "n10-redrawn", {}, "cpu")
+        expected = store.images[training_subset(store.split, "n10-redrawn", seed)]
+        assert np.array_equal(seen[-1], expected)
+    assert not np.array_equal(*seen)
 
 
 def test_the_record_of_a_run_is_json_that_says_what_was_asked_and_what_came_out(tmp_path):

@@ -46,6 +46,8 @@ class Example:
     shares: Shares = option("a nested block", default=Shares())
     optional: Shares | None = option("a nested block or none", default=None)
     named: dict[str, Shares] = option("named blocks", default={})
+    edges: dict[str, tuple[float, ...]] = option("numbers by name", default={})
+    pairs: tuple[tuple[str, ...], ...] = option("lists of lists", default=())
     anything: dict[str, Any] = option("free keys", default={})
 
 
@@ -167,6 +169,8 @@ def test_not_a_number_is_outside_of_every_bound():
         ("labels", ["a", 1], "['a', 1] (list)", "text or a list of text"),
         ("seeds", 3, "3 (int)", "a list of a whole number"),
         ("named", ["a"], "['a'] (list)", "names with keys and values"),
+        ("edges", [1], "[1] (list)", "names with a list of a number"),
+        ("pairs", "ab", "'ab' (str)", "a list of a list of text"),
     ],
 )
 def test_a_wrong_type_is_named_with_what_was_found_and_what_is_allowed(key, value, found, allowed):
@@ -196,6 +200,21 @@ def test_a_union_takes_each_of_its_types_and_keeps_the_type():
     assert read(limit=None).limit is None
     assert read(optional=None).optional is None
     assert read(optional={"first": 0.5}).optional == Shares(0.5, 0.25)
+
+
+def test_lists_within_mappings_and_lists_are_read_and_their_problems_named():
+    found = read(edges={"age": [40, 60.5]}, pairs=[["a", "b"], ["c"]])
+    assert found.edges == {"age": (40.0, 60.5)}
+    assert all(isinstance(edge, float) for edge in found.edges["age"])
+    assert found.pairs == (("a", "b"), ("c",))
+    assert problems(
+        {**REQUIRED, "edges": {"age": [40, "60"], "size": 3}, "pairs": [["a", 1], "b"]}
+    ) == [
+        "file.yaml: key 'edges.age[1]' is '60' (str); allowed: a number",
+        "file.yaml: key 'edges.size' is 3 (int); allowed: a list of a number",
+        "file.yaml: key 'pairs[0][1]' is 1 (int); allowed: text",
+        "file.yaml: key 'pairs[1]' is 'b' (str); allowed: a list of text",
+    ]
 
 
 def test_a_problem_inside_an_optional_block_names_the_inner_key():
@@ -247,12 +266,20 @@ def test_every_kind_of_type_is_described_in_words():
         str | tuple[str, ...]: "text or a list of text",
         tuple[int, ...]: "a list of a whole number",
         dict[str, Shares]: "names with keys and values",
+        dict[str, tuple[float, ...]]: "names with a list of a number",
+        tuple[tuple[str, ...], ...]: "a list of a list of text",
     }
     assert {hint: describe(hint) for hint in words} == words
 
 
 def test_plain_settings_survive_json_and_parse_to_themselves():
-    settings = read(labels=["a"], named={"x": {"first": 0.5}}, anything={"k": [1, {"z": None}]})
+    settings = read(
+        labels=["a"],
+        named={"x": {"first": 0.5}},
+        edges={"age": [40]},
+        pairs=[["a", "b"]],
+        anything={"k": [1, {"z": None}]},
+    )
     again = parse(Example, json.loads(json.dumps(plain(settings))), "x")
     assert again == settings
     assert again != read()
@@ -329,6 +356,14 @@ ONE_KEY_CASES = [
     {"named": {"a": {}, "b": {"second": 0}}},
     {"named": {"a": 1}},
     {"named": []},
+    {"edges": {}},
+    {"edges": {"a": [1, 2.5]}},
+    {"edges": {"a": []}},
+    {"edges": {"a": ["1"]}},
+    {"edges": {"a": 1}},
+    {"pairs": [["a"], []]},
+    {"pairs": ["a"]},
+    {"pairs": [[1]]},
     {"anything": {"a": [None]}},
     {"anything": 3},
     {"unknown": 1},

@@ -1,4 +1,4 @@
-"""Metrics and validation curves of a study's runs on one data set."""
+"""Metrics, metrics of each class, diagrams and validation curves of a study's runs on one data set."""
 
 import argparse
 import json
@@ -9,31 +9,52 @@ import pandas as pd
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.errors import shown_plainly
-from medtransfer.evaluation.results import CURVES, METRICS, join_runs, run_metrics
+from medtransfer.evaluation.diagrams import (
+    RELIABILITY,
+    RISK_COVERAGE,
+    reliability_table,
+    risk_coverage_table,
+)
+from medtransfer.evaluation.results import (
+    CLASS_METRICS,
+    CURVES,
+    METRICS,
+    class_metrics,
+    join_runs,
+    run_metrics,
+    study_predictions,
+)
 from medtransfer.tables import write_table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, required=True, help="the study's table of runs")
-    parser.add_argument("--root", type=Path, required=True, help="folder of all runs")
-    parser.add_argument("--name", required=True, help="name of the data set")
+    add = parser.add_argument
+    add("--runs", type=Path, required=True, help="the study's table of runs")
+    add("--root", type=Path, required=True, help="folder of all runs")
+    add("--shift", type=Path, default=Path("results/shift"), help="folder of predictions elsewhere")
+    add("--name", required=True, help="name of the data set")
     add_settings(parser, "--dataset", DatasetSettings)
-    parser.add_argument("--metrics", type=Path, required=True, help="parquet table to write")
-    parser.add_argument("--curves", type=Path, required=True, help="parquet table to write")
+    add("--metrics", type=Path, required=True, help="parquet table to write")
+    add("--classes", type=Path, required=True, help="parquet table to write")
+    add("--reliability", type=Path, required=True, help="parquet table to write")
+    add("--risk-coverage", type=Path, required=True, help="parquet table to write")
+    add("--curves", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     dataset = arguments.dataset
     runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
     folders = [arguments.root / path for path in runs["path"]]
-    metrics = [
-        run_metrics(
-            pd.read_parquet(folder / "predictions.parquet"),
-            dataset,
-            json.loads((folder / "run.json").read_text())["training_images"],
-        )
-        for folder in folders
-    ]
+    predictions = study_predictions(runs, arguments.root, arguments.shift, dataset)
+    records = [json.loads((folder / "run.json").read_text()) for folder in folders]
+    metrics = [run_metrics(p, dataset, r) for p, r in zip(predictions, records, strict=True)]
     write_table(join_runs(runs, metrics), METRICS, arguments.metrics)
+    for measure, schema, path in (
+        (class_metrics, CLASS_METRICS, arguments.classes),
+        (reliability_table, RELIABILITY, arguments.reliability),
+        (risk_coverage_table, RISK_COVERAGE, arguments.risk_coverage),
+    ):
+        tables = [measure(table, dataset) for table in predictions]
+        write_table(join_runs(runs, tables), schema, path)
     curves = [
         pd.read_parquet(folder / "history.parquet").assign(metric=dataset.target_metric)
         for folder in folders

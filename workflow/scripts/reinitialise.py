@@ -14,7 +14,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--images", type=Path, required=True, help="images.npy of the store")
     add("--samples", type=Path, required=True, help="samples.parquet of the store")
     add("--split", type=Path, required=True, help="split table")
-    add("--subset", required=True, help="of the run: full, n<images> or p<percent>")
+    add("--subset", required=True, help="of the run: full, n<images>, p<percent>; -redrawn")
     add("--record", type=Path, required=True, help="run.json of the run, its weights beside it")
     add("--weights", type=Path, help="what the run started from, with its sidecar; none at random")
     add("--device", default="auto", choices=["auto", "cpu", "cuda"])

@@ -19,22 +19,28 @@ def main() -> None:
     add = parser.add_argument
     add_settings(parser, "--study", StudySettings)
     add("--summary", type=Path, required=True, help="table of means")
-    add("--gains", type=Path, required=True, help="table of paired differences")
+    add("--verdicts", type=Path, required=True, help="table of verdicts")
+    add("--sparing", type=Path, required=True, help="table of what does as well as the best")
+    add("--factors", type=Path, required=True, help="table of what gains depend on")
     add("--search", type=Path, nargs="*", default=[], help="candidates of each search")
-    add("--audit", type=Path, nargs="+", required=True, help="audit.json of each data set")
+    add("--audit", type=Path, nargs="*", default=[], help="audit.json of each data set")
     add("--origins", type=json.loads, default={}, help="JSON text: data set to where it is from")
     add("--page", type=Path, required=True, help="HTML page to write")
     add("--csv", type=Path, required=True, help="CSV table to write")
     add("--findings", type=Path, required=True, help="text to write")
     arguments = parser.parse_args()
     summary = distinguish_recipes(pd.read_parquet(arguments.summary))
-    gains = distinguish_recipes(pd.read_parquet(arguments.gains))
+    verdicts = distinguish_recipes(pd.read_parquet(arguments.verdicts))
+    sparing = distinguish_recipes(pd.read_parquet(arguments.sparing))
     searches = [pd.read_parquet(path) for path in arguments.search]
     audits = {path.parent.name: json.loads(path.read_text()) for path in arguments.audit}
     origins = arguments.origins
-    findings = write_findings(gains, arguments.study)
+    findings = write_findings(verdicts, sparing, arguments.study)
     arguments.findings.write_text(findings + "\n")
-    tables = StudyTables(summary, gains, pd.concat(searches) if searches else pd.DataFrame())
+    searched = pd.concat(searches) if searches else pd.DataFrame()
+    tables = StudyTables(
+        summary, verdicts, sparing, pd.read_parquet(arguments.factors), searched
+    )
     arguments.page.write_text(summary_page(arguments.study, findings, tables, audits, origins))
     summary_csv(summary).to_csv(arguments.csv, index=False)
 

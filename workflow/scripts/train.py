@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--images", type=Path, required=True, help="images.npy of the store")
     add("--samples", type=Path, required=True, help="samples.parquet of the store")
     add("--split", type=Path, required=True, help="split table")
-    add("--subset", default="full", help="full, n<images> or p<percent>")
+    add("--subset", default="full", help="full, n<images>, p<percent>; -redrawn")
     add("--task", required=True, help="binary, multiclass, multilabel or ordinal")
     add("--outputs", nargs="+", required=True, help="names of the network's outputs")
     add("--metric", required=True, help="target metric, for the choice of the best weights")

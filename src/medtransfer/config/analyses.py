@@ -64,7 +64,7 @@ def extra_weights(
 ) -> list[tuple[str, str]]:
     """``(source, network)`` of extractors of domain distances, of these studies, by default of all."""
     chosen = config.studies.values() if studies is None else studies
-    asking = (study for study in chosen if "domain_distance" in study.figures)
+    asking = (study for study in chosen if "domain_distance" in study.drawn)
     found = (extractor(study, config) for study in asking)
     return [pair for pair in dict.fromkeys(found) if pair is not None]
 

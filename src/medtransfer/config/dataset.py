@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from medtransfer.config.access import AccessSettings, AdapterSettings, CardSettings
-from medtransfer.config.typed import option
+from medtransfer.config.external import ExternalSettings
+from medtransfer.config.typed import allowed_names, option, suggestion
 from medtransfer.errors import ConfigError
 
 Task = Literal["binary", "multiclass", "multilabel", "ordinal"]
@@ -105,8 +109,20 @@ class DatasetSettings:
     )
     all_frames: bool = option("store every frame of multi-frame files as an image", default=False)
     groups: tuple[str, ...] = option("columns that define subgroups, e.g. sex, age", default=())
+    bands: dict[str, tuple[float, ...]] = option(
+        "of columns of numbers in 'groups': the rising edges between their subgroups, e.g. "
+        "age: [40, 60] for <40, 40 to <60 and ≥60; DICOM ages such as 045Y are read in years",
+        default={},
+    )
+    intersections: tuple[tuple[str, ...], ...] = option(
+        "lists of columns of 'groups' that define subgroups together, e.g. [[sex, age]]", default=()
+    )
     external_sites: tuple[str | int, ...] = option(
         "sites kept out of training: the out-of-distribution test", default=()
+    )
+    external: dict[str, ExternalSettings] = option(
+        "other data sets, all of whose images are an out-of-distribution test of every run, by name",
+        default={},
     )
     metric: Metric | None = option("target metric (default: by task)", default=None)
     channels: Literal[1, 3] = option("1 grey, 3 colour", default=3)
@@ -139,6 +155,8 @@ class DatasetSettings:
             *self._label_problems(),
             *self._site_problems(),
             *self._column_problems(),
+            *self._band_problems(),
+            *self._intersection_problems(),
         ]
         if problems:
             raise ConfigError("\n".join(problems))
@@ -188,6 +206,31 @@ class DatasetSettings:
         if self.patient_in_header and self.patient is not None:
             problems.append("give 'patient', a column, or 'patient_in_header', not both")
         return problems
+
+    def _band_problems(self) -> Iterator[str]:
+        for column, edges in self.bands.items():
+            yield from self._group_problems("bands", column)
+            rising = all(low < high for low, high in itertools.pairwise(edges))
+            if not edges or not rising or not all(map(math.isfinite, edges)):
+                yield (
+                    f"key 'bands.{column}' is {list(edges)}; allowed: at least one number, each above "
+                    "the one before it"
+                )
+
+    def _intersection_problems(self) -> Iterator[str]:
+        for number, columns in enumerate(self.intersections):
+            key = f"intersections[{number}]"
+            for column in columns:
+                yield from self._group_problems(key, column)
+            if len(columns) < 2 or len(set(columns)) < len(columns):
+                yield f"key '{key}' is {list(columns)}; allowed: at least two columns, each once"
+
+    def _group_problems(self, key: str, column: str) -> Iterator[str]:
+        if column not in self.groups:
+            yield (
+                f"key '{key}' names '{column}'{suggestion(column, self.groups)}; "
+                f"allowed: columns of the key 'groups': {allowed_names(self.groups)}"
+            )
 
     @property
     def listed_classes(self) -> tuple[str, ...]:

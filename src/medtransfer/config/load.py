@@ -9,6 +9,7 @@ from typing import Any
 
 from medtransfer.config.analyses import RUN_KEYS, analysed_runs
 from medtransfer.config.dataset import DatasetSettings
+from medtransfer.config.external import mapping_problems
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import (
     NAME,
@@ -110,12 +111,31 @@ def _grid_references(library: _Library, grid: GridSettings, where: str) -> Itera
         yield from _try(_check_model, library, model, f"{where}.models")
     for dataset in grid.datasets:
         yield from _try(_check_dataset, library, dataset, grid.splits, f"{where}.datasets")
+        yield from _external_references(library, dataset)
     for split in grid.splits:
         yield from _try(parse_fold, split, prefix=f"{where}.splits: ")
     for subset in grid.subsets:
         yield from _try(check_subset, subset, prefix=f"{where}.subsets: ")
     for init in grid.inits:
         yield from _try(_check_init, library, init, grid.models, f"{where}.inits")
+
+
+def _external_references(library: _Library, name: str) -> Iterator[str]:
+    """Problems of the other data sets that a data set is tested on."""
+    dataset = library.parts["datasets"].get(name)
+    if dataset is None:
+        return  # which has been reported
+    for other, external in dataset.external.items():
+        place = f"datasets.{name}.external.{other}"
+        if other == name:
+            yield f"{place}: the data set itself; allowed: any other one"
+            continue
+        yield from _try(library.find, "datasets", other, place)
+        theirs = library.parts["datasets"].get(other)
+        if theirs is not None:
+            names, tasks = (theirs.class_names, dataset.class_names), (theirs.task, dataset.task)
+            problems = mapping_problems(external, *names, tasks)
+            yield from (f"{place}.labels: {problem}" for problem in problems)
 
 
 def _representation_references(library: _Library, study: StudySettings, where: str) -> Iterator[str]:
@@ -138,7 +158,7 @@ def _unmatched_choices(study: StudySettings, where: str) -> Iterator[str]:
             if value not in there
         ]
     yield from unknown
-    if not unknown and not analysed_runs(study):
+    if study.grids and not unknown and not analysed_runs(study):
         asked = ", ".join(f"{key} {list(values)}" for key, values in chosen.items() if values)
         yield f"{where}: no run of the study has all of {asked}; allowed: what runs have together"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,3 +26,9 @@ class ModelSettings:
         "colour's weights only (as Matsoukas et al. released it); or the image repeated three times",
         default="sum",
     )
+
+    @property
+    def family(self) -> str:
+        """What networks of one kind share: the letters that their architecture's name begins with."""
+        match = re.match(r"[a-z]+?(?=v?\d|_|$)", self.architecture.lower())
+        return match[0] if match else self.architecture

@@ -17,7 +17,7 @@ _INIT = re.compile(
     r"(?P<source>[A-Za-z0-9][A-Za-z0-9_.]*)"
     rf"(?:-(?:(?P<whole>{_STATS})|upto(?P<upto>0|[1-9]\d*)-(?P<rest>{_STATS}|random|slim)))?"
 )
-_SUBSET = re.compile(r"full|n[1-9]\d*|p([1-9]\d?|100)")
+_SUBSET = re.compile(r"full|(n[1-9]\d*|p([1-9]\d?|100))(?P<redrawn>-redrawn)?")
 _SPLIT = re.compile(r"holdout|published(-[1-9]\d*)?|cv(?P<folds>[1-9]\d*)-(?P<fold>0|[1-9]\d*)")
 
 
@@ -87,30 +87,51 @@ def parse_init(name: str) -> Init:
 def subset_size(name: str, available: int) -> int:
     """Images in subset ``full``, ``n500`` or ``p10`` of ``available`` training images.
 
+    A subset that is drawn anew for each seed, such as ``p10-redrawn``, has the same size.
+
     Raises:
         ConfigError: for another name, or when the subset wants more images than there are.
     """
-    check_subset(name)
-    if name == "full":
-        return available
-    if name.startswith("p"):
-        return max(1, round(available * int(name[1:]) / 100))
-    if int(name[1:]) > available:
+    size = wanted_size(name, available)
+    if size > available:
         raise ConfigError(
             f"subset '{name}' of {available} training images; allowed: at most n{available}"
         )
-    return int(name[1:])
+    return size
+
+
+def wanted_size(name: str, available: int) -> int:
+    """As :func:`subset_size`, also where a subset wants more images than there are."""
+    check_subset(name)
+    if name == "full":
+        return available
+    number = int(name.removesuffix("-redrawn")[1:])
+    return number if name.startswith("n") else max(1, round(available * number / 100))
+
+
+def is_redrawn(subset: str) -> bool:
+    """Whether a subset is drawn anew for each seed."""
+    match = _SUBSET.fullmatch(subset)
+    return match is not None and match["redrawn"] is not None
 
 
 def check_subset(name: str) -> None:
     if not _SUBSET.fullmatch(name):
-        raise ConfigError(f"subset '{name}'; allowed: full, n<images>, p<percent 1-100>")
+        raise ConfigError(
+            f"subset '{name}'; allowed: full, n<images>, p<percent 1-100>; the latter two also with "
+            "-redrawn, drawn anew for each seed"
+        )
 
 
 def published_fold(split: str) -> int | None:
     """The fold of a split ``published-<fold>``, None for any other."""
     name, _, fold = split.partition("-")
     return int(fold) if name == "published" and fold else None
+
+
+def is_fold(split: str) -> bool:
+    """Whether a split is one fold of a cross-validation, drawn or published."""
+    return parse_fold(split) is not None or published_fold(split) is not None
 
 
 def published_column(split: str) -> str:

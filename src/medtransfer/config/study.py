@@ -5,22 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from medtransfer.config.corruptions import ALL_CORRUPTIONS, CorruptionName
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.representation import RepresentationSettings
+from medtransfer.config.results import ResultsSettings
 from medtransfer.config.source import SourceSettings
+from medtransfer.config.statistics import StatisticsSettings
 from medtransfer.config.typed import option
 from medtransfer.errors import ConfigError
 
 FigureName = Literal[
-    "metrics", "gains", "depth", "validation_curves", "external",
+    "metrics", "gains", "verdict", "depth", "label_efficiency",
+    "validation_curves", "external", "convergence", "calibration", "selective", "subgroups",
+    "corruption",
     "cka", "cca", "weight_distance", "knn", "reinitialisation", "filters",
     "domain_distance", "agreement", "transferability",
 ]  # fmt: skip
 ALL_FIGURES: tuple[FigureName, ...] = get_args(FigureName)
-# of results alone, which need nothing beyond the runs
-RESULT_FIGURES = ALL_FIGURES[:5]
+# of metrics alone, which other people's results have, too
+METRIC_FIGURES = ALL_FIGURES[:5]
+# what is drawn unless a study says otherwise; it needs nothing beyond the runs
+DEFAULT_FIGURES = ALL_FIGURES[:7]
+# for which the trained networks see images again
+NETWORK_FIGURES = ALL_FIGURES[11:]
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,9 @@ class GridSettings:
         "<source>-upto<k>-random, <source>-upto<k>-slim (k units keep the source's weights)"
     )
     subsets: tuple[str, ...] = option(
-        "training data: full, n500 (images), p10 (percent)", default=("full",)
+        "training data: full; n500 (images), p10 (percent): the same images for all seeds; "
+        "n500-redrawn, p10-redrawn: drawn anew for each seed",
+        default=("full",),
     )
     splits: tuple[str, ...] = option(
         "holdout, published, published-1 ... (of fold_lists), or cv5-0 ... cv5-4", default=("holdout",)
@@ -61,24 +72,55 @@ class StudySettings:
     """One study: its question, its runs, what they are compared with, and its figures."""
 
     title: str = option("headline of the report")
-    grids: tuple[GridSettings, ...] = option("the runs")
+    grids: tuple[GridSettings, ...] = option("the runs", default=())
+    results: ResultsSettings | None = option(
+        "results from elsewhere, beside the runs or instead of them", default=None
+    )
     question: str = option("what the study asks, in a sentence", default="")
     reference: str = option("the init that gains are measured against", default="random")
     confidence: float = option("coverage of the intervals", default=0.95, minimum=0.5, maximum=0.999)
+    statistics: StatisticsSettings = option(
+        "margins, families and power of the conclusions", default=StatisticsSettings()
+    )
     figures: tuple[FigureName, ...] = option(
-        "which figures to draw; what they show is computed for them", default=RESULT_FIGURES
+        "which figures to draw; what they show is computed for them; none: those up to external, and of "
+        "results from elsewhere alone those up to label_efficiency",
+        default=(),
+    )
+    corruptions: tuple[CorruptionName, ...] = option(
+        "what is done to the test images for the figure corruption, in five severities each",
+        default=ALL_CORRUPTIONS,
     )
     representation: RepresentationSettings = option(
-        "of which runs the figures from cka on are drawn, and on how many images",
+        "of which runs the figures from corruption on are drawn, and on how many images",
         default=RepresentationSettings(),
     )
 
     def __post_init__(self) -> None:
-        if not self.grids:
-            raise ConfigError("key 'grids' is an empty list; a study needs at least one block of runs")
-        if not any(self.reference in grid.inits for grid in self.grids):
+        if not self.grids and self.results is None:
+            raise ConfigError(
+                "keys 'grids' and 'results' are both empty; a study needs at least one block of runs, or "
+                "a table of results"
+            )
+        if self.results is None and not any(self.reference in grid.inits for grid in self.grids):
             inits = sorted({init for grid in self.grids for init in grid.inits})
             raise ConfigError(f"reference '{self.reference}' is no init of the grids; allowed: {inits}")
+        if not self.corruptions or len(set(self.corruptions)) < len(self.corruptions):
+            raise ConfigError(
+                f"key 'corruptions' is {list(self.corruptions)}; allowed: each at most once, of "
+                + ", ".join(ALL_CORRUPTIONS)
+            )
+        unfit = [name for name in self.figures if not self.grids and name not in METRIC_FIGURES]
+        if unfit:
+            raise ConfigError(
+                f"figure '{unfit[0]}' needs runs, and 'grids' is empty; allowed without: "
+                + ", ".join(METRIC_FIGURES)
+            )
+
+    @property
+    def drawn(self) -> tuple[FigureName, ...]:
+        """The figures of the study."""
+        return self.figures or (DEFAULT_FIGURES if self.grids else METRIC_FIGURES)
 
 
 @dataclass(frozen=True)

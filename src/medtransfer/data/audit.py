@@ -12,7 +12,7 @@ from scipy.stats.contingency import association
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.groups import PARTS, contradictory_pixels, leakage
-from medtransfer.tables import family
+from medtransfer.data.subgroups import subgroups
 
 # Examples that are listed of each problem, and values of a column before it is only counted.
 EXAMPLES = 10
@@ -32,7 +32,7 @@ def audit_dataset(
         samples, rejected: of the store.
         duplicates: of schema DUPLICATES.
         splits: tables of schema SPLIT by name.
-        dataset: names of classes; accepted leakage; what is dropped.
+        dataset: names of classes; accepted leakage; what is dropped; bands and intersections of groups.
 
     Returns:
         What ``audit.json`` holds: plain lists, mappings, texts and numbers.
@@ -143,11 +143,11 @@ def _audit_split(
 
 
 def _audit_part(samples: pd.DataFrame, dataset: DatasetSettings) -> dict[str, Any]:
-    groups = family(samples, "group_")
+    groups = subgroups(samples, dataset, "samples")
     return {
         "images": len(samples),
         "patients": int(samples["patient"].nunique()),
         "classes": class_counts(samples, dataset),
         "sites": _counts(samples["site"]),
-        "groups": {name.removeprefix("group_"): _counts(samples[name]) for name in groups},
+        "groups": {str(name): _counts(groups[name]) for name in groups},
     }

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.config.dataset import DatasetSettings
-from medtransfer.config.names import parse_fold, published_column, subset_size
+from medtransfer.config.names import is_redrawn, parse_fold, published_column, subset_size
 from medtransfer.data.audit import class_counts
 from medtransfer.data.groups import check_groups, check_leakage, dropped_images, group_images
 from medtransfer.errors import DataError
+from medtransfer.seeds import derived_seed
 from medtransfer.tables import Column, Schema, family
 
 SPLIT = Schema(
@@ -27,6 +28,10 @@ SPLIT = Schema(
             "integer",
             "training images up to and with this image's group, in the order in which nested "
             "subsets take groups; 0 outside of train",
+        ),
+        "stratum": Column(
+            "text",
+            "what subsets are balanced by: the group's class or set of labels; empty outside of train",
         ),
     },
     families={},
@@ -70,26 +75,49 @@ def make_split(
     parts[np.flatnonzero(~dropped)[external]] = "external"
     parts[np.flatnonzero(~dropped)[~external]] = part
     table = pd.DataFrame({"image_id": samples["image_id"], "part": parts})
-    table["training_rank"] = 0
-    table.loc[(table["part"] == "train").to_numpy(), "training_rank"] = _training_rank(
-        inner[part == "train"], dataset.splits.seed
-    )
+    table = table.assign(training_rank=0, stratum="")
+    training = (table["part"] == "train").to_numpy()
+    ranks, strata = _training_order(inner[part == "train"], dataset.splits.seed)
+    table.loc[training, "training_rank"] = ranks
+    table.loc[training, "stratum"] = strata
     check_leakage(samples, table, duplicates, dataset.accept, split)
     _check_classes(samples, table, dataset, split)
     return table
 
 
-def training_subset(split: pd.DataFrame, subset: str) -> np.ndarray:
+def training_subset(split: pd.DataFrame, subset: str, seed: int | None = None) -> np.ndarray:
     """Rows of the training images in a subset, ascending.
 
     Subsets are nested and hold whole patients (groups), so a subset may have a few images fewer than
-    its name says, never more; at least the first group is in.
+    its name says, never more; at least the first group is in. There is one order of groups for all
+    runs, and for the subsets ``-redrawn`` another for each seed.
+
+    Args:
+        split: a table of schema SPLIT.
+        subset: ``full``, ``n<images>`` or ``p<percent>``; the latter two also with ``-redrawn``.
+        seed: of the run; a redrawn subset needs it.
+
+    Raises:
+        ConfigError: another name, or more images than there are to train on.
+        ValueError: a redrawn subset without a seed.
     """
-    ranks = split["training_rank"].to_numpy()
     in_train = (split["part"] == "train").to_numpy()
-    size = subset_size(subset, int(in_train.sum()))
-    smallest = ranks[in_train].min()
-    return np.flatnonzero(in_train & (ranks <= max(size, smallest)))
+    ranks = split["training_rank"].to_numpy()[in_train]
+    size = subset_size(subset, len(ranks))
+    if is_redrawn(subset):
+        ranks = _redrawn_rank(split[in_train], subset, seed)
+    return np.flatnonzero(in_train)[ranks <= max(size, ranks.min())]
+
+
+def _redrawn_rank(training: pd.DataFrame, subset: str, seed: int | None) -> np.ndarray:
+    """The rank of each training image in the order of a seed; the rank in the table tells its group."""
+    if seed is None:
+        raise ValueError(f"subset '{subset}' is drawn anew for each seed; give the run's")
+    groups = training.groupby("training_rank").agg(
+        images=("stratum", "size"), stratum=("stratum", "first")
+    )
+    cumulative = _cumulative_images(groups, derived_seed(seed, "training subset"))
+    return training["training_rank"].map(cumulative).to_numpy(dtype=np.int64)
 
 
 def _external(samples: pd.DataFrame, groups: np.ndarray, dataset: DatasetSettings) -> np.ndarray:
@@ -182,12 +210,18 @@ def _published_parts(samples: pd.DataFrame, dataset: DatasetSettings, split: str
     return parts
 
 
-def _training_rank(training: pd.DataFrame, seed: int) -> np.ndarray:
-    """Of each training image: images up to and with its group, in the order of nested subsets."""
+def _training_order(training: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each training image: images up to and with its group in the order of subsets; its stratum."""
     groups = _group_table(training)
+    ranks = training["group"].map(_cumulative_images(groups, seed))
+    strata = training["group"].map(groups["stratum"])
+    return ranks.to_numpy(dtype=np.int64), strata.to_numpy(dtype=object)
+
+
+def _cumulative_images(groups: pd.DataFrame, seed: int) -> pd.Series:
+    """Images up to and with each group in a balanced order that a seed draws."""
     order = np.argsort(_positions(groups, seed), kind="stable")
-    cumulative = groups["images"].iloc[order].cumsum()
-    return training["group"].map(cumulative).to_numpy(dtype=np.int64)
+    return groups["images"].iloc[order].cumsum()
 
 
 def _check_classes(

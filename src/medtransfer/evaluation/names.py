@@ -10,6 +10,14 @@ METRIC_LABELS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "quadratic_kappa": "quadratic κ",
+    "auroc_weighted": "AUROC (weighted)",
+    "auroc_micro": "AUROC (micro)",
+    "auprc_weighted": "AUPRC (weighted)",
+    "auprc_micro": "AUPRC (micro)",
+    "negative_log_likelihood": "negative log-likelihood",
+    "brier": "Brier score",
+    "ece_mass": "ECE",
+    "aurc": "AURC",
 }
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 
 from medtransfer.config.dataset import DatasetSettings
-from medtransfer.evaluation.metrics import Predictions, evaluate
+from medtransfer.evaluation.calibration import calibration_metrics, temperature
+from medtransfer.evaluation.metrics import evaluate, per_class
+from medtransfer.evaluation.predictions import Predictions, predictions_of
+from medtransfer.evaluation.selective import area, excess_area
 from medtransfer.tables import Column, Schema
 
 RUN_COLUMNS = {
@@ -28,13 +35,29 @@ METRICS = Schema(
     row="one metric of one part of one run",
     columns={
         **RUN_COLUMNS,
-        "part": Column("text", "validation, test or external"),
+        "part": Column("text", "validation, test, external or external-<other data set>"),
         "metric": Column("text", "name of the metric"),
         "target": Column("truth", "whether it is the data set's target metric"),
         "value": Column("number", "the metric, not rounded; empty where undefined"),
-        "images": Column("integer", "images of the part"),
-        "patients": Column("integer", "patients of the part"),
-        "training_images": Column("integer", "images the run was trained on"),
+        "images": Column("integer", "images of the part; 0 where not known"),
+        "patients": Column("integer", "patients of the part; 0 where not known"),
+        "training_images": Column("integer", "images the run was trained on; 0 where not known"),
+        "test_train_ratio": Column("number", "images of the part over training images"),
+        "parameters": Column("number", "weights and biases of the network; empty where not known"),
+    },
+    families={},
+)
+CLASS_METRICS = Schema(
+    name="classes",
+    row="one output of the network, on one part, by one run",
+    columns={
+        **RUN_COLUMNS,
+        "part": METRICS.columns["part"],
+        "output": Column("text", "class, or label of several"),
+        "auroc": Column("number", "of this output against the rest; empty where one side is missing"),
+        "auprc": Column("number", "likewise; empty without positives"),
+        "positives": Column("integer", "images that are positive"),
+        "images": Column("integer", "images whose label is known"),
     },
     families={},
 )
@@ -65,32 +88,98 @@ def join_runs(runs: pd.DataFrame, tables: list[pd.DataFrame]) -> pd.DataFrame:
     """
     joined = []
     for (_, run), table in zip(runs.iterrows(), tables, strict=True):
-        identity = pd.DataFrame([run[list(RUN_COLUMNS)]] * len(table), index=table.index)
+        columns = list(RUN_COLUMNS)
+        identity = pd.DataFrame([run[columns]] * len(table), index=table.index, columns=columns)
         joined.append(pd.concat([identity.astype({"seed": "int64"}), table], axis=1))
     return pd.concat(joined, ignore_index=True)
 
 
+def study_predictions(
+    runs: pd.DataFrame, root: Path, shift: Path, dataset: DatasetSettings
+) -> list[pd.DataFrame]:
+    """The predictions of each run of a table of schema RUNS, as :func:`read_predictions` has them.
+
+    Args:
+        runs: of one data set.
+        root: folder of all runs.
+        shift: folder of all predictions of other data sets.
+        dataset: which names those others.
+    """
+    return [read_predictions(root / path, shift / path, dataset) for path in runs["path"]]
+
+
+def read_predictions(folder: Path, shift: Path, dataset: DatasetSettings) -> pd.DataFrame:
+    """All predictions of one run: of its own data set, and of the other data sets it is tested on.
+
+    Args:
+        folder: of the run.
+        shift: of its predictions of other data sets.
+        dataset: which names those others.
+
+    Returns:
+        A table of schema PREDICTIONS.
+    """
+    elsewhere = [shift / f"external-{name}.predictions.parquet" for name in dataset.external]
+    paths = [folder / "predictions.parquet", *elsewhere]
+    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+
+
 def run_metrics(
-    predictions: pd.DataFrame, dataset: DatasetSettings, training_images: int
+    predictions: pd.DataFrame, dataset: DatasetSettings, record: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Metrics of every part of one run.
+
+    Calibration is that before and, with the suffix ``_scaled``, after temperature scaling; the
+    temperature is fitted on the validation part alone and stands as a metric of its own.
 
     Args:
         predictions: a table of schema PREDICTIONS.
         dataset: task, class names and target metric.
-        training_images: images the run was trained on.
+        record: of the run, with ``training_images`` and ``parameters``.
 
     Returns:
         The columns of METRICS from ``part`` on.
     """
+    parts = {str(part): table for part, table in predictions.groupby("part", sort=False)}
+    fitted = None
+    if "validation" in parts:
+        fitted = temperature(predictions_of(parts["validation"], dataset))
     rows = []
-    for part, table in predictions.groupby("part", sort=False):
-        logits = table[[f"logit_{name}" for name in dataset.outputs]].to_numpy()
-        multilabel = [f"label_{name}" for name in dataset.outputs]
-        labels = table[multilabel if dataset.task == "multilabel" else "label"].to_numpy()
-        scores = evaluate(Predictions(dataset.task, logits, labels))
-        patients = table["patient"].nunique()
+    for part, table in parts.items():
+        scores = _scores(predictions_of(table, dataset), fitted)
+        images, patients = len(table), table["patient"].nunique()
+        ratio = images / record["training_images"]
+        about = (images, patients, record["training_images"], ratio, record["parameters"])
         for metric, value in scores.items():
-            target = metric == dataset.target_metric
-            rows.append((part, metric, target, value, len(table), patients, training_images))
-    return pd.DataFrame(rows, columns=list(METRICS.columns)[len(RUN_COLUMNS) :])
+            rows.append((part, metric, metric == dataset.target_metric, value, *about))
+    table = pd.DataFrame(rows, columns=list(METRICS.columns)[len(RUN_COLUMNS) :])
+    return table.astype({"parameters": float})
+
+
+def _scores(predictions: Predictions, fitted: float | None) -> dict[str, float]:
+    """All metrics of one part, by name."""
+    return {
+        **evaluate(predictions),
+        **calibration_metrics(predictions, fitted),
+        **({} if fitted is None else {"temperature": fitted}),
+        "aurc": area(predictions),
+        "excess_aurc": excess_area(predictions),
+    }
+
+
+def class_metrics(predictions: pd.DataFrame, dataset: DatasetSettings) -> pd.DataFrame:
+    """The ranking of each output of one run against the rest.
+
+    Args:
+        predictions: a table of schema PREDICTIONS.
+        dataset: task and class names.
+
+    Returns:
+        The columns of CLASS_METRICS from ``part`` on.
+    """
+    rows = [
+        (part, dataset.outputs[found.output], found.auroc, found.auprc, found.positives, found.images)
+        for part, table in predictions.groupby("part", sort=False)
+        for found in per_class(predictions_of(table, dataset))
+    ]
+    return pd.DataFrame(rows, columns=list(CLASS_METRICS.columns)[len(RUN_COLUMNS) :])

@@ -1,4 +1,4 @@
-"""From the test set to another site: the same networks, no adaptation."""
+"""From the test set to other sites and data sets: the same networks, no adaptation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
+from medtransfer.evaluation.names import whole_starts
+from medtransfer.figures.cells import ZERO_LINE, draw_intervals, interval_key, mark_gap, metric_label
 from medtransfer.figures.style import (
     InitStyle,
     init_styles,
-    interval_bars,
     legend_below,
     note,
     offsets,
@@ -19,54 +19,86 @@ from medtransfer.figures.style import (
     panels,
 )
 
+# between the ticks of the two parts, and over which inits are spread, in networks
+APART, SPREAD = 0.44, 0.36
+# least widths of the panels of values and of drops, and more of them for many networks, inches
+WIDTHS, NETWORK_WIDTHS, HEIGHT = (3.4, 2.6), (0.95, 0.6), 2.2
+
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """One panel a data set with external sites (rows) and subset (columns).
+    """Two panels for each data set and other part (rows) and subset (columns): values and drops.
 
     Args:
-        tables: ``summary``.
+        tables: ``shift``.
     """
-    summary = whole_starts(tables["summary"])
-    summary = summary[summary["target"] & summary["part"].isin(["test", "external"])]
-    datasets = ordered(summary[summary["part"] == "external"]["dataset"])
-    summary = summary[summary["dataset"].isin(datasets)]
-    if summary.empty:
-        return note("no data set of this study names external sites")
-    subsets = ordered(summary["subset"])
-    styles = init_styles(summary["init"])
-    figure, axes = panels(len(datasets), len(subsets), (3.4, 2.1), share_y="row")
-    for row, dataset in enumerate(datasets):
-        for column, subset in enumerate(subsets):
-            ax = axes[row, column]
-            cells = summary[(summary["dataset"] == dataset) & (summary["subset"] == subset)]
+    shift = tables["shift"]
+    if not shift.empty:
+        shift = whole_starts(shift[shift["reference"] == ""])
+    if shift.empty:
+        return note("no data set of this study names external sites or other data sets")
+    parts = shift[["dataset", "part"]].drop_duplicates().to_numpy().tolist()
+    subsets = ordered(shift["subset"])
+    styles = init_styles(shift["init"])
+    networks = shift["model"].nunique()
+    widths = [max(least, networks * one) for least, one in zip(WIDTHS, NETWORK_WIDTHS, strict=True)]
+    size = (float(np.mean(widths)), HEIGHT)
+    figure, axes = panels(len(parts), 2 * len(subsets), size, widths=widths * len(subsets))
+    for row, (dataset, part) in zip(axes, parts, strict=True):
+        for block, subset in zip(np.split(row, len(subsets)), subsets, strict=True):
+            chosen = (shift["dataset"] == dataset) & (shift["part"] == part)
+            cells = shift[chosen & (shift["subset"] == subset)]
             if cells.empty:
-                ax.set_axis_off()
+                mark_gap(block)
                 continue
-            draw_drops(ax, cells, styles)
-            ax.set_title(f"{dataset}, {subset}")
+            draw_values(block[0], cells, styles)
+            draw_drops(block[1], cells, styles)
+    interval_key(figure, "interval over patients")
     legend_below(figure)
     return figure
 
 
-def draw_drops(ax: Axes, summary: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
-    """For each network and init a line from the mean on the test set to that on the other site."""
-    models = ordered(summary["model"])
+def place_name(part: str) -> str:
+    """Where the images of a part are from: another site, or a data set's name."""
+    return part.removeprefix("external-") if part != "external" else "other site"
+
+
+def draw_values(ax: Axes, cells: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
+    """For each network and init a line from the mean on the test set to that on the other part.
+
+    Args:
+        ax: where to draw.
+        cells: of one data set, other part and subset.
+        styles: of inits.
+    """
+    models = ordered(cells["model"])
     ticks, names = [], []
     for place, model in enumerate(models):
-        for shift, (init, style) in zip(offsets(len(styles), 0.36), styles.items(), strict=True):
-            cell = summary[(summary["model"] == model) & (summary["init"] == init)]
-            cell = cell.set_index("part").reindex(["test", "external"])
-            mean, low, high = (cell[name].to_numpy(dtype=float) for name in ("mean", "low", "high"))
-            ax.errorbar(
-                place + np.array([-0.22, 0.22]) + shift, mean, interval_bars(mean, low, high),
-                marker=style.marker, color=style.colour, linestyle=style.line, linewidth=1,
-                markersize=4.5, elinewidth=0.8, capsize=1.5, label=init,
-                markerfacecolor=style.colour if style.filled else "white",
-            )  # fmt: skip
-        ticks += [place - 0.22, place, place + 0.22]
-        names += ["test", f"\n\n{model}", "other\nsite"]
+        for shift, (init, style) in zip(offsets(len(styles), SPREAD), styles.items(), strict=True):
+            cell = cells[(cells["model"] == model) & (cells["init"] == init)]
+            cell = cell.set_index("quantity").reindex(["test", "there"])
+            ends = place + np.array([-APART / 2, APART / 2]) + shift
+            draw_intervals(ax, ends, cell, style, label=init)
+        ticks += [place - APART / 2, place, place + APART / 2]
+        names += ["test", f"\n{model}", "there"]
     ax.set_xticks(ticks, names)
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="x", visible=False)
-    metric = summary["metric"].iloc[0]
-    ax.set_ylabel(METRIC_LABELS.get(metric, metric))
+    ax.set_ylabel(metric_label(cells))
+    first = cells.iloc[0]
+    ax.set_title(f"{first['dataset']}, {first['subset']}: there is {place_name(first['part'])}")
+
+
+def draw_drops(ax: Axes, cells: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
+    """What each network and init loses, with its interval, around a line at no loss."""
+    ax.axhline(0, **ZERO_LINE)
+    models = ordered(cells["model"])
+    drops = cells[cells["quantity"] == "drop"]
+    for shift, (init, style) in zip(offsets(len(styles), 0.75), styles.items(), strict=True):
+        own = drops[drops["init"] == init].set_index("model").reindex(models)
+        draw_intervals(ax, np.arange(len(models)) + shift, own, style, joined=False)
+    ax.set_xticks(range(len(models)), models)
+    ax.set_xlim(-0.6, len(models) - 0.4)
+    ax.grid(axis="x", visible=False)
+    ax.set_ylabel(f"lost {metric_label(cells)}: test − there")
+    first = cells.iloc[0]
+    ax.set_title(f"there: {first['images']} images, {first['patients']} patients")

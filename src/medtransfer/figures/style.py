@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -42,6 +42,8 @@ PARAMETERS: Any = {
 }
 # width and height of a legend's entry, in inches, and how many rows of them panels() leaves space for
 ENTRY, ENTRY_HEIGHT, LEGEND_ROWS = 1.6, 0.17, 2
+# pixels an inch, fewer in figures of many rows: an image may be so many wide or high
+DPI, MOST_PIXELS = 200, 60_000
 # characters in a line of a note
 NOTE_LINE = 60
 # metadata that would differ from one drawing to the next
@@ -56,6 +58,12 @@ class InitStyle:
     marker: str
     line: object
     filled: bool
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """The marker and its colours, as matplotlib names them."""
+        face = self.colour if self.filled else "white"
+        return {"marker": self.marker, "color": self.colour, "markerfacecolor": face}
 
 
 def apply_style() -> None:
@@ -88,11 +96,27 @@ def _kind(init: Init) -> str:
 
 
 def panels(
-    rows: int, columns: int, size: tuple[float, float], share_y: bool | str = False
+    rows: int,
+    columns: int,
+    size: tuple[float, float],
+    share_y: bool | str = False,
+    widths: Sequence[float] | None = None,
+    heights: Sequence[float] | None = None,
 ) -> tuple[Figure, np.ndarray]:
-    """A figure with rows x columns axes of ``size`` inches each; axes as a 2-D array."""
+    """A figure with rows x columns axes of ``size`` inches each; axes as a 2-D array.
+
+    Args:
+        rows, columns: how many.
+        size: width and height; of the mean panel where they differ.
+        share_y: as of matplotlib's subplots.
+        widths: of the columns, relative to each other.
+        heights: of the rows, likewise.
+    """
     figure = Figure(figsize=(max(3.5, columns * size[0]), rows * size[1] + 0.6), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)  # type: ignore[arg-type]
+    axes = figure.subplots(
+        rows, columns, squeeze=False, sharey=share_y,  # type: ignore[arg-type]
+        width_ratios=widths, height_ratios=heights,
+    )  # fmt: skip
     return figure, axes
 
 
@@ -148,6 +172,7 @@ def ordered(values: Iterable[str]) -> list[str]:
 
 def save_figure(figure: Figure, paths: Iterable[Path]) -> None:
     """Write one file a path, by its suffix; the same figure gives the same bytes."""
+    dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata=TIMELESS[path.suffix], dpi=200)
+        figure.savefig(path, metadata=TIMELESS[path.suffix], dpi=dpi)

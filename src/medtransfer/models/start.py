@@ -54,3 +54,43 @@ def starting_network(  # noqa: PLR0913 (what a run is made of)
     run_on_shapes(network, image)
     initialise(network, init, body, derived_seed(seed, "stats"))
     return network
+
+
+def random_network(
+    settings: ModelSettings,
+    init: Init,
+    *,
+    channels: int,
+    outputs: int,
+    image_size: int,
+    seed: int,
+) -> nn.Module:
+    """A network of the form that an init gives, at its framework's own random start.
+
+    Args:
+        settings: of the network.
+        init: only a slim one changes the network's form.
+        channels: of the stored images.
+        outputs: number of logits.
+        image_size: side of the images that the network sees.
+        seed: of the random start.
+    """
+    start, source = Init(), {}
+    if init.rest == "slim":  # its first units are a source's: here, of another random network
+        full = build_network(
+            settings,
+            input_channels(settings, channels),
+            outputs,
+            image_size,
+            derived_seed(seed, "slim"),
+        )
+        start, source = init, full.state_dict()
+    return starting_network(
+        settings,
+        start,
+        source,
+        channels=channels,
+        outputs=outputs,
+        image_size=image_size,
+        seed=seed,
+    )

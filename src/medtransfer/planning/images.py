@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from medtransfer.config.dataset import DatasetSettings, GeneratorSettings
-from medtransfer.config.names import parse_fold, subset_size
+from medtransfer.config.names import is_redrawn, parse_fold, wanted_size
 from medtransfer.data.splits import training_subset
 from medtransfer.planning.work import PartSizes
 
@@ -33,7 +33,7 @@ class DatasetImages:
         self._tables = tables
         self._manifest = manifest
         self._splits: dict[str, pd.DataFrame | None] = {}
-        self._sizes: dict[tuple[str, str], PartSizes | None] = {}
+        self._sizes: dict[tuple[str, str, int], PartSizes | None] = {}
 
     @cached_property
     def count(self) -> int | None:
@@ -49,22 +49,27 @@ class DatasetImages:
         """Whether the parts of a split are counted, not estimated."""
         return self._split(split) is not None
 
-    def parts(self, split: str, subset: str) -> PartSizes | None:
+    def parts(self, split: str, subset: str, seed: int = 0) -> PartSizes | None:
         """The parts of a split, with the training images of a subset; None if unknown.
+
+        Args:
+            split, subset: their names.
+            seed: of the run, for subsets that are drawn anew for each.
 
         Raises:
             ConfigError: the subset has more images than there are to train on.
         """
-        if (split, subset) not in self._sizes:
-            self._sizes[split, subset] = self._parts(split, subset)
-        return self._sizes[split, subset]
+        key = (split, subset, seed if is_redrawn(subset) else 0)
+        if key not in self._sizes:
+            self._sizes[key] = self._parts(*key)
+        return self._sizes[key]
 
-    def _parts(self, split: str, subset: str) -> PartSizes | None:
+    def _parts(self, split: str, subset: str, seed: int) -> PartSizes | None:
         table = self._split(split)
         if table is not None:
             counts = table["part"].value_counts()
             others = [int(counts.get(part, 0)) for part in ("validation", "test", "external")]
-            return PartSizes(len(training_subset(table, subset)), *others)
+            return PartSizes(len(training_subset(table, subset, seed)), *others)
         return None if self.count is None else expected_parts(self.count, self._settings, split, subset)
 
     def _split(self, split: str) -> pd.DataFrame | None:
@@ -91,7 +96,7 @@ def expected_parts(count: int, dataset: DatasetSettings, split: str, subset: str
     test = shares.test if fold is None else 1 / fold[0]
     validation = shares.validation * (1.0 if fold is None else 1 - test)
     available = max(1, round(count * (1 - test - validation)))
-    wanted = int(subset[1:]) if subset.startswith("n") else subset_size(subset, available)
+    wanted = wanted_size(subset, available)
     return PartSizes(min(wanted, available), round(count * validation), round(count * test))
 
 

@@ -52,7 +52,7 @@ class Jobs:
         self._config = config
         self._images = images
         self._processor = processor
-        self._works: dict[tuple[str, ...], tuple[Work, int]] = {}
+        self._works: dict[tuple[str, str, PartSizes], tuple[Work, int]] = {}
         self._costs: dict[tuple[object, ...], NetworkCost] = {}
 
     def planned(self, run: Run) -> PlannedRun | None:
@@ -61,7 +61,7 @@ class Jobs:
         Raises:
             ConfigError: a recipe, a network or a subset that doesn't fit the images.
         """
-        parts = self._images[run.dataset].parts(run.split, run.subset)
+        parts = self._images[run.dataset].parts(run.split, run.subset, run.seed)
         if parts is None:
             return None
         dataset = self._config.datasets[run.dataset]
@@ -105,7 +105,7 @@ class Jobs:
 
     def _work(self, run: Run, parts: PartSizes) -> tuple[Work, int]:
         """The work of a run's budget, and the side of what its network sees."""
-        key = (run.recipe, run.dataset, run.split, run.subset)
+        key = (run.recipe, run.dataset, parts)
         if key not in self._works:
             side = self._config.datasets[run.dataset].image_size
             recipe = self._config.recipes[run.recipe].for_data(parts.train, side)

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from medtransfer.errors import DataError
-from medtransfer.evaluation.metrics import Predictions
+from medtransfer.evaluation.predictions import Predictions
 from medtransfer.representation.matrices import as_features
 from medtransfer.tables import Column, Schema
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.names import parse_init
-from medtransfer.evaluation.metrics import Predictions
+from medtransfer.evaluation.predictions import Predictions
 from medtransfer.evaluation.results import RUN_COLUMNS, join_runs
 from medtransfer.representation.activations import Activations, read_activations
 from medtransfer.representation.agreement import AGREEMENT, agreement_table

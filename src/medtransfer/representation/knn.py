@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.errors import ConfigError, DataError
-from medtransfer.evaluation.metrics import Predictions, evaluate
+from medtransfer.evaluation.metrics import evaluate
+from medtransfer.evaluation.predictions import Predictions
 from medtransfer.representation.matrices import as_features
 from medtransfer.tables import Column, Schema
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import parse_init
-from medtransfer.config.recipe import RecipeSettings
-from medtransfer.config.typed import parse
 from medtransfer.data.splits import training_subset
-from medtransfer.evaluation.metrics import Predictions, evaluate
+from medtransfer.evaluation.metrics import evaluate
+from medtransfer.evaluation.predictions import Predictions
 from medtransfer.models.weights import StateDict, load_weights
 from medtransfer.representation.activations import Activations
 from medtransfer.representation.batch_norm import calibrate, uncalibrated_layers
@@ -30,7 +27,8 @@ from medtransfer.representation.filters import filter_changes, filter_values, fi
 from medtransfer.representation.reinitialisation import fresh_state, reinitialised_scores
 from medtransfer.representation.weight_distance import weight_distances
 from medtransfer.seeds import derived_seed
-from medtransfer.training.arithmetic import Arithmetic, prepare
+from medtransfer.training.arithmetic import prepare
+from medtransfer.training.finished import finished_specification
 from medtransfer.training.job import Store, cut_parts, label_array
 from medtransfer.training.memory import room_for_images
 from medtransfer.training.prediction import predict
@@ -90,7 +88,7 @@ class FinishedRun:
 
     def training_rows(self, most: int) -> np.ndarray:
         """Rows of the training images, at most so many: a part of any larger number of them."""
-        rows = training_subset(self.store.split, self.subset)
+        rows = training_subset(self.store.split, self.subset, self.specification.seed)
         return _in_random_order(rows, "training images")[:most]
 
     def test_rows(self) -> np.ndarray:
@@ -127,31 +125,6 @@ class Probed:
     distances: pd.DataFrame
     filters: pd.DataFrame
     filter_weights: pd.DataFrame
-
-
-def finished_specification(record: Mapping[str, Any], where: str) -> Specification:
-    """What decided a run, read from its record; to be computed as it was, but not compiled.
-
-    Args:
-        record: content of run.json.
-        where: its path, for errors.
-
-    Raises:
-        ConfigError: the record isn't one of this version.
-    """
-    arithmetic = parse(Arithmetic, record["arithmetic"], where)
-    return Specification(
-        task=record["task"],
-        outputs=tuple(record["outputs"]),
-        metric=record["metric"],
-        model=parse(ModelSettings, record["model"], where),
-        recipe=parse(RecipeSettings, record["recipe"], where),
-        init=record["init"],
-        seed=record["seed"],
-        mean=tuple(record["mean"]),
-        std=tuple(record["std"]),
-        arithmetic=replace(arithmetic, compiled=False, checkpointed=False),
-    )
 
 
 def read_run(
@@ -220,8 +193,8 @@ def reinitialised(run: FinishedRun) -> pd.DataFrame:
 
     def scored(network: nn.Module) -> dict[str, float]:
         logits = predict(network, part.pixels, specification)
-        found = evaluate(Predictions(specification.task, logits, labels))
-        return {specification.metric: found[specification.metric]}
+        found = Predictions(specification.task, logits, labels)
+        return evaluate(found, [specification.metric])
 
     side, channels = part.pixels.shape[2:]
     drawn = fresh_state(

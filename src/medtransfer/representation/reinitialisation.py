@@ -18,8 +18,7 @@ from torch import nn
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import Init
 from medtransfer.errors import DataError
-from medtransfer.models.build import build_network, input_channels
-from medtransfer.models.start import starting_network
+from medtransfer.models.start import random_network
 from medtransfer.models.units import network_units
 from medtransfer.models.weights import StateDict, listed
 from medtransfer.seeds import derived_seed
@@ -95,25 +94,13 @@ def fresh_state(
         image_size: side of the images that the network sees.
         seed: of the run; the draw has a seed of its own, derived from it.
     """
-    drawn = derived_seed(seed, "reinitialisation")
-    start, source = Init(), {}
-    if init.rest == "slim":  # its first units are a source's: here, of another random network
-        full = build_network(
-            settings,
-            input_channels(settings, channels),
-            outputs,
-            image_size,
-            derived_seed(drawn, "slim"),
-        )
-        start, source = init, full.state_dict()
-    network = starting_network(
+    network = random_network(
         settings,
-        start,
-        source,
+        init,
         channels=channels,
         outputs=outputs,
         image_size=image_size,
-        seed=drawn,
+        seed=derived_seed(seed, "reinitialisation"),
     )
     return network.state_dict()
 

@@ -32,7 +32,7 @@ def paired_t(differences: Sequence[float] | np.ndarray, confidence: float = 0.95
     Fewer than two differences have no interval. Differences without any spread leave p undefined,
     unless all are 0 (p = 1).
     """
-    return _t_result(differences, confidence, extra_variance=0.0)
+    return _t_result(differences, confidence, None)
 
 
 def nadeau_bengio(
@@ -48,26 +48,58 @@ def nadeau_bengio(
         test_train_ratio: test images over training images.
         confidence: coverage of the interval.
     """
-    if not test_train_ratio > 0:
-        raise ValueError(f"test_train_ratio is {test_train_ratio}; allowed: above 0")
-    return _t_result(differences, confidence, extra_variance=test_train_ratio)
+    return _t_result(differences, confidence, test_train_ratio)
 
 
 def _t_result(
-    differences: Sequence[float] | np.ndarray, confidence: float, extra_variance: float
+    differences: Sequence[float] | np.ndarray, confidence: float, test_train_ratio: float | None
 ) -> PairedResult:
     values = np.asarray(differences, dtype=np.float64)
     count = len(values)
     mean = float(values.mean()) if count else math.nan
-    if count < 2 or not np.isfinite(values).all():
+    error = standard_error(values, test_train_ratio)
+    if math.isnan(error):
         return PairedResult(mean, math.nan, math.nan, math.nan, count)
-    error = float(values.std(ddof=1)) * math.sqrt(1.0 / count + extra_variance)
-    # differences that are all the same have a spread of rounding errors only
-    if error <= 1e-12 * float(np.abs(values).max()):
+    if error == 0:
         return PairedResult(mean, mean, mean, 1.0 if mean == 0 else math.nan, count)
     half = float(stats.t.ppf(0.5 + confidence / 2, count - 1)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, count - 1))
     return PairedResult(mean, mean - half, mean + half, p, count)
+
+
+def standard_error(values: np.ndarray, test_train_ratio: float | None = None) -> float:
+    """Of the mean of repeats: s / sqrt(k) over seeds, s sqrt(1/k + n_test/n_train) over folds.
+
+    0 for values that differ by rounding errors only; NaN for fewer than two, or any that isn't finite.
+
+    Args:
+        values: one a seed or fold.
+        test_train_ratio: test images over training images for folds; None for seeds.
+    """
+    scale = mean_variance_factor(len(values), test_train_ratio)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return math.nan
+    error = float(values.std(ddof=1)) * math.sqrt(scale)
+    return 0.0 if error <= 1e-12 * float(np.abs(values).max()) else error
+
+
+def mean_variance_factor(count: int, test_train_ratio: float | None = None) -> float:
+    """Of the variance of one repeat: 1/k over seeds, 1/k + n_test/n_train over folds."""
+    if test_train_ratio is not None and not test_train_ratio > 0:
+        raise ValueError(f"test_train_ratio is {test_train_ratio}; allowed: above 0")
+    return (1.0 / count if count else math.inf) + (test_train_ratio or 0.0)
+
+
+def sign_patterns(count: int) -> np.ndarray:
+    """Signs (patterns x count, each 1 or -1) of sign-flip tests, all-positive ones among them.
+
+    All 2^count patterns for a count up to 16; beyond, 100,000 sampled ones with a fixed seed and the
+    observed one.
+    """
+    if count <= LARGEST_ENUMERATION:
+        return np.array(list(itertools.product((1.0, -1.0), repeat=count))).reshape(-1, count)
+    sampled = np.random.default_rng(0).choice((-1.0, 1.0), size=(SAMPLED_SIGNS, count))
+    return np.concatenate([np.ones((1, count)), sampled])
 
 
 def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
@@ -79,18 +111,11 @@ def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
     values = np.asarray(differences, dtype=np.float64)
     if len(values) == 0 or not np.isfinite(values).all():
         return math.nan
-    if len(values) <= LARGEST_ENUMERATION:
-        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(values))))
-        extra = 0
-    else:
-        generator = np.random.default_rng(0)
-        signs = generator.choice((-1.0, 1.0), size=(SAMPLED_SIGNS, len(values)))
-        extra = 1
     observed = abs(values.sum())
     # equal sums may differ by rounding
     tolerance = 1e-12 * np.abs(values).sum()
-    hits = int((np.abs(signs @ values) >= observed - tolerance).sum())
-    return (hits + extra) / (len(signs) + extra)
+    sums = np.abs(sign_patterns(len(values)) @ values)
+    return float((sums >= observed - tolerance).mean())
 
 
 def smallest_sign_flip_p(pairs: int) -> float:

@@ -29,7 +29,7 @@ PREDICTIONS = Schema(
     columns={
         "image_id": Column("text", "as in samples"),
         "patient": Column("text", "as in samples"),
-        "part": Column("text", "validation, test or external"),
+        "part": Column("text", "validation, test, external or external-<other data set>"),
     },
     families={
         "logit_": Column("number", "network output, named by its class"),
@@ -109,7 +109,7 @@ def train_run(
         TrainingError: the loss is no longer finite.
         Stopped: the oversight is told to stop.
     """
-    rows = {"train": training_subset(store.split, subset)}
+    rows = {"train": training_subset(store.split, subset, specification.seed)}
     for part in ("validation", "test", "external"):
         chosen = np.flatnonzero((store.split["part"] == part).to_numpy())
         if len(chosen):
@@ -197,7 +197,7 @@ def cut_parts(
 def input_side(specification: Specification, store: Store, subset: str) -> int:
     """Side of the images that the network of a run sees."""
     stored = store.images.shape[1]
-    images = len(training_subset(store.split, subset))
+    images = len(training_subset(store.split, subset, specification.seed))
     return specification.recipe.for_data(images, stored).input_side(stored)
 
 

@@ -15,7 +15,8 @@ from torch import nn
 
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.errors import TrainingError
-from medtransfer.evaluation.metrics import Predictions, evaluate
+from medtransfer.evaluation.metrics import evaluate
+from medtransfer.evaluation.predictions import Predictions
 from medtransfer.seeds import derived_seed
 from medtransfer.training.batches import Batch, TrainingBatches, pieces
 from medtransfer.training.freezing import learning, set_training_mode
@@ -312,7 +313,11 @@ def validate(
     """
     specification = stage.specification
     logits = predict(network, part.pixels, specification)
-    scores = evaluate(Predictions(specification.task, logits, part.labels.cpu().numpy()))
+    monitored = monitored_name(specification.recipe.monitor, specification.metric)
+    scores = evaluate(
+        Predictions(specification.task, logits, part.labels.cpu().numpy()),
+        ["negative_log_likelihood", specification.metric, monitored],
+    )
     outcome.history.append(
         {
             "stage": stage.name,
@@ -324,7 +329,7 @@ def validate(
             "validation_metric": scores[specification.metric],
         }
     )
-    value = scores[monitored_name(specification.recipe.monitor, specification.metric)]
+    value = scores[monitored]
     if selection.add(value, trained=progress.step > stage.first_step):
         outcome.best_step, outcome.best_value = progress.step, scores[specification.metric]
         outcome.best_monitored = value

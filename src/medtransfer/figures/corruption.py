@@ -1,0 +1,95 @@
+"""How the metric falls when the test images are corrupted, more and more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medtransfer.figures.by_depth import analysed
+from medtransfer.figures.cells import (
+    draw_blocks,
+    draw_intervals,
+    draw_own_and_differences,
+    forest_height,
+    interval_key,
+    mark_gap,
+    metric_label,
+    rows_of,
+)
+from medtransfer.figures.style import InitStyle, init_styles, legend_below, note, offsets, ordered
+
+# of a corruption's panel and of that of the drops, inches
+WIDTH, DROPS_WIDTH = 1.9, 2.6
+ALL = "all"
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """A row a data set and network: a panel a corruption, and the mean drops over all of them.
+
+    Args:
+        tables: ``corruption``.
+    """
+    table = tables["corruption"]
+    if not table.empty:
+        table = analysed(table)
+    if table.empty:
+        return note("no corrupted images: no run of this study is analysed")
+    kinds = [kind for kind in ordered(table["corruption"]) if kind != ALL]
+    drops = table[(table["corruption"] == ALL) & (table["quantity"] == "drop")]
+    curves = table[(table["corruption"] != ALL) & (table["reference"] == "")]
+    styles = init_styles(table["init"])
+
+    def draw_cell(axes: np.ndarray, names: dict[str, str]) -> None:
+        own = rows_of(curves, names)
+        for ax, kind in zip(axes, kinds, strict=False):
+            draw_severities(ax, own[own["corruption"] == kind], styles)
+            ax.sharey(axes[0])
+        axes[0].set_ylabel(f"test {metric_label(own)}\n({_size(own)})")
+        for ax in axes[1:-1]:
+            ax.tick_params(labelleft=False)
+        draw_drops(axes[-1], rows_of(drops, names), styles)
+
+    most = int(drops.groupby(["dataset", "model"]).size().max()) if len(drops) else 1
+    widths, height = [WIDTH] * len(kinds) + [DROPS_WIDTH], forest_height(most, 2.1)
+    figure = draw_blocks(table, draw_cell, widths, height, rows=("dataset", "model"), columns=())
+    interval_key(figure, "interval over patients")
+    legend_below(figure)
+    return figure
+
+
+def _size(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return f"{first['images']} images, {first['patients']} patients"
+
+
+def draw_severities(ax: Axes, rows: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
+    """A line an init over the severity of one corruption, from the clean images on.
+
+    Args:
+        ax: where to draw.
+        rows: of one cell and corruption.
+        styles: of inits.
+    """
+    if rows.empty:
+        mark_gap(np.array([ax]))
+        return
+    clean = rows[rows["quantity"] == "test"].drop_duplicates("init").assign(severity=0)
+    corrupted = rows[(rows["quantity"] == "corrupted") & (rows["severity"] > 0)]
+    points = pd.concat([clean, corrupted]).sort_values("severity")
+    severities = range(points["severity"].max() + 1)
+    for shift, (init, style) in zip(offsets(len(styles), 0.5), styles.items(), strict=True):
+        own = points[points["init"] == init].set_index("severity").reindex(severities)
+        draw_intervals(ax, np.array(severities) + shift, own, style, label=init)
+    ax.set_xticks(severities, ["clean", *map(str, severities[1:])])
+    ax.set_xlabel(f"severity of {rows['corruption'].iloc[0]}")
+
+
+def draw_drops(ax: Axes, drops: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
+    """What each init loses on average over corruptions and severities, and how inits differ in that."""
+    if drops.empty:
+        ax.set_axis_off()
+        return
+    draw_own_and_differences(ax, drops, styles)
+    ax.set_xlabel(f"lost {metric_label(drops)}: clean − corrupted,\nmean over all corruptions")

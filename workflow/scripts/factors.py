@@ -1,0 +1,35 @@
+"""What the gains of a study depend on."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from medtransfer.config.argument import add_settings
+from medtransfer.config.study import StudySettings
+from medtransfer.errors import shown_plainly
+from medtransfer.statistics.gain_factors import GAIN_FACTORS, gain_factors
+from medtransfer.tables import write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--gains", type=Path, required=True, help="table of paired differences")
+    add("--metrics", type=Path, nargs="+", required=True, help="one a data set")
+    add("--distances", type=Path, nargs="?", help="table of domain distances, where there is one")
+    add("--families", type=json.loads, required=True, help="JSON text: network to its family")
+    add_settings(parser, "--study", StudySettings)
+    add("--output", type=Path, required=True, help="parquet table to write")
+    arguments = parser.parse_args()
+    metrics = pd.concat([pd.read_parquet(path) for path in arguments.metrics], ignore_index=True)
+    distances = pd.read_parquet(arguments.distances) if arguments.distances else None
+    gains = pd.read_parquet(arguments.gains)
+    found = gain_factors(gains, metrics, arguments.families, distances, arguments.study)
+    write_table(found, GAIN_FACTORS, arguments.output)
+
+
+if __name__ == "__main__":
+    with shown_plainly():
+        main()
