@@ -28,6 +28,8 @@ from medtransfer.statistics.verdict import judge
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 MARGIN = 0.01
+# over which the expected AUROC of a learner is averaged
+TRAINING_SETS = 4000
 
 
 def normal(generator: np.random.Generator, count: int) -> np.ndarray:
@@ -125,7 +127,7 @@ def expected_auroc(learner: str, images: int) -> float:
         return math.nan
     generator, labels = np.random.default_rng(images), np.arange(images) % 2
     found = []
-    for _ in range(4000):
+    for _ in range(TRAINING_SETS):
         direction = _direction(_features(generator, labels), labels, learner)
         found.append(stats.norm.cdf(SHIFT * direction.sum() / math.sqrt(2 * direction @ direction)))
     return float(np.mean(found))

@@ -2,7 +2,8 @@
 
 REQUIRED: predictions, history and record of each run of a study; tables of results from elsewhere.
 PROVIDES: results/evaluation/<study>/{runs.parquet,elsewhere/metrics.parquet} and
-results/evaluation/<study>/<dataset>.{metrics,classes,reliability,risk_coverage,curves}.parquet.
+results/evaluation/<study>/<dataset>.{metrics,classes,reliability,risk_coverage,curves,subgroups,
+subgroup_gaps}.parquet.
 """
 
 
@@ -62,6 +63,40 @@ rule evaluate:
         " --shift results/shift --name {wildcards.dataset} --dataset {params.dataset:q}"
         " --metrics {output.metrics:q} --classes {output.classes:q} --reliability {output.reliability:q}"
         " --risk-coverage {output.risk_coverage:q} --curves {output.curves:q} 2> {log:q}"
+
+
+rule subgroups:
+    """Score subgroups of patients: each group, the worst one, gaps, and whether inits differ in them.
+
+    Reads: predictions of a study's runs on one data set, the columns of its groups. Writes: two tables.
+    """
+    input:
+        runs="results/evaluation/{study}/runs.parquet",
+        predictions=run_predictions,
+        samples="results/data/{dataset}/samples.parquet",
+    output:
+        groups="results/evaluation/{study}/{dataset}.subgroups.parquet",
+        gaps="results/evaluation/{study}/{dataset}.subgroup_gaps.parquet",
+    log:
+        "logs/subgroups/{study}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/subgroups/{study}/{dataset}.tsv"
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=8000,
+        runtime=120,
+    params:
+        dataset=dataset_settings(*GROUP_KEYS),
+        study=lambda wildcards: as_argument(
+            CONFIG.studies[wildcards.study], STATISTICS_KEYS
+        ),
+        code=code("subgroups.py"),
+    shell:
+        "python {resources.scripts}/subgroups.py --runs {input.runs:q} --root results/runs"
+        " --samples {input.samples:q} --name {wildcards.dataset} --dataset {params.dataset:q}"
+        " --study {params.study:q} --groups {output.groups:q} --gaps {output.gaps:q} 2> {log:q}"
 
 
 rule import_results:

@@ -414,6 +414,15 @@ def table_flags(wildcards, input):
     return " ".join(f"--table {shlex.quote(f'{n}={p}')}" for n, p in joined.items())
 
 
+def group_tables(kind):
+    """An input function: one table of this kind for each data set of the study that names groups."""
+    return lambda wildcards: [
+        f"results/evaluation/{wildcards.study}/{dataset}.{kind}.parquet"
+        for dataset in study_datasets(wildcards.study)
+        if CONFIG.datasets[dataset].groups
+    ]
+
+
 # figure -> the tables it reads, by the names that its module uses
 FIGURES = {
     "metrics": {
@@ -432,12 +441,20 @@ FIGURES = {
     },
     "calibration": {
         "reliability": dataset_tables("reliability"),
-        "metrics": metrics_tables,
+        "summary": "results/statistics/{study}/summary.parquet",
     },
-    "selective": {"risk_coverage": dataset_tables("risk_coverage")},
+    "selective": {
+        "risk_coverage": dataset_tables("risk_coverage"),
+        "summary": "results/statistics/{study}/summary.parquet",
+    },
+    "subgroups": {
+        "subgroups": group_tables("subgroups"),
+        "subgroup_gaps": group_tables("subgroup_gaps"),
+    },
     "depth": {"gains": "results/statistics/{study}/gains.parquet"},
     "validation_curves": {"curves": dataset_tables("curves")},
-    "external": {"summary": "results/statistics/{study}/summary.parquet"},
+    "external": {"shift": shift_tables},
+    "corruption": {"corruption": corruption_tables},
     **{
         kind: {kind: representation_tables(kind)}
         for kind in ("cka", "knn", "weight_distance", "reinitialisation")

@@ -49,6 +49,8 @@ from medtransfer.dataset_reference import dataset_reference
 from medtransfer.evaluation.diagrams import RELIABILITY, RISK_COVERAGE
 from medtransfer.evaluation.label_efficiency import LABEL_EFFICIENCY
 from medtransfer.evaluation.results import CLASS_METRICS, CURVES, METRICS, RUNS
+from medtransfer.evaluation.shift import CORRUPTION, SHIFT
+from medtransfer.evaluation.subgroups import SUBGROUP_GAPS, SUBGROUPS
 from medtransfer.representation.analysed import AGREEMENTS, JOINED, KNN_BY_DEPTH, SCORES_AND_GAINS
 from medtransfer.representation.cca_protocols import TOP_LAYERS
 from medtransfer.representation.cca_table import CCA
@@ -120,6 +122,10 @@ TABLE_PATHS: tuple[tuple[Schema, str], ...] = (
     (RELIABILITY, "results/evaluation/<study>/<dataset>.reliability.parquet"),
     (RISK_COVERAGE, "results/evaluation/<study>/<dataset>.risk_coverage.parquet"),
     (CURVES, "results/evaluation/<study>/<dataset>.curves.parquet"),
+    (SUBGROUPS, "results/evaluation/<study>/<dataset>.subgroups.parquet"),
+    (SUBGROUP_GAPS, "results/evaluation/<study>/<dataset>.subgroup_gaps.parquet"),
+    (SHIFT, "results/evaluation/<study>/<dataset>.shift.parquet"),
+    (CORRUPTION, "results/evaluation/<study>/<dataset>.corruption.parquet"),
     (SUMMARY, "results/statistics/<study>/summary.parquet"),
     (GAINS, "results/statistics/<study>/gains.parquet"),
     (VERDICTS, "results/statistics/<study>/verdicts.parquet"),

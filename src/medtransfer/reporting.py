@@ -62,8 +62,8 @@ def summary_page(
         ),
         "<h2>Verdicts</h2>",
         table(
-            f"Paired differences on the test set with {percent} t intervals between seeds or folds, and "
-            "with the variation between samples of patients added; p after the correction within the "
+            f"Paired differences on the test set with {percent} t intervals between seeds or folds, "
+            "and with the variation between samples of patients added; p after the correction within the "
             "declared family. “Detectable” is what these repeats would have found with a power of "
             f"{study.statistics.power:.0%}. “Can't tell” is not “no difference”.",
             _VERDICT_TEXTS,
@@ -185,8 +185,8 @@ def _sparing_sections(sparing: pd.DataFrame) -> Iterable[str]:
         return
     yield "<h2>As good as the best?</h2>"
     yield table(
-        "Smaller networks and shallower transfers against the best mean: two one-sided tests within the "
-        "margin, Holm over the candidates of one question. The best was chosen on the same runs.",
+        "Smaller networks and shallower transfers against the best mean: two one-sided tests within "
+        "the margin, Holm over the candidates of one question. The best was chosen on the same runs.",
         ("data set", "training data", "candidate", "best", "metric", "answer"),
         ("difference", "interval", "margin", "p (adjusted)", "pairs"),
         (
@@ -227,7 +227,8 @@ def _factor_sections(factors: pd.DataFrame, percent: str) -> Iterable[str]:
         ("estimate", "interval", "p", "range", "data sets", "gains"),
         (
             (
-                row["init"], METRIC_LABELS.get(row["metric"], row["metric"]), row["term"], row["remark"],
+                row["init"], METRIC_LABELS.get(row["metric"], row["metric"]), row["term"],
+                row["remark"],
                 _number(row["estimate"], "+.4f"), f"{row['low']:+.4f} to {row['high']:+.4f}",
                 _number(row["p"], ".3g"), _left_out_range(factors, row), str(row["datasets"]),
                 str(row["rows"]),

@@ -69,7 +69,7 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: Schema) -> pd.DataFrame:
-    """A table of rows, its columns in the schema's order and of its kinds, also where there is no row."""
+    """A table of rows with the schema's columns, of its kinds, also where there is no row."""
     table = pd.DataFrame(list(rows), columns=list(schema.columns))
     kinds = {"integer": "int64", "number": "float64", "truth": "bool", "text": "object"}
     return table.astype({name: kinds[column.kind] for name, column in schema.columns.items()})

@@ -161,9 +161,8 @@ def test_no_two_texts_of_a_figure_overlap(name):
     figure = drawn(name, TWO if name != "label_efficiency" else SUBSETS)
     renderer = figure.canvas.get_renderer()
     hidden = unseen_tick_labels(figure)
-    texts = [
-        t for t in figure.findobj(matplotlib.text.Text) if t.get_text().strip() and t not in hidden
-    ]
+    found = [t for t in figure.findobj(matplotlib.text.Text) if t.get_visible() and t not in hidden]
+    texts = [text for text in found if text.get_text().strip()]
     boxes = [t.get_window_extent(renderer) for t in texts]
     crossing = [
         (a.get_text(), b.get_text())

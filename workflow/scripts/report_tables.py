@@ -38,9 +38,7 @@ def main() -> None:
     findings = write_findings(verdicts, sparing, arguments.study)
     arguments.findings.write_text(findings + "\n")
     searched = pd.concat(searches) if searches else pd.DataFrame()
-    tables = StudyTables(
-        summary, verdicts, sparing, pd.read_parquet(arguments.factors), searched
-    )
+    tables = StudyTables(summary, verdicts, sparing, pd.read_parquet(arguments.factors), searched)
     arguments.page.write_text(summary_page(arguments.study, findings, tables, audits, origins))
     summary_csv(summary).to_csv(arguments.csv, index=False)
 

@@ -34,6 +34,7 @@ DEFAULT = Config(
                 ),
             ),
             figures=ALL_FIGURES,
+            corruptions=("noise", "jpeg"),
             representation=RepresentationSettings(
                 datasets=("phantom_fundus",),
                 inits=("random", "fractal-stats", "fractal"),

@@ -19,8 +19,8 @@ class ResultsSettings:
 
     table: str = option("CSV file")
     columns: dict[str, str | tuple[str, ...]] = option(
-        f"the table's column for each of {', '.join(KEYS)}, where it has another name; a list of columns "
-        "is joined with '_'",
+        f"the table's column for each of {', '.join(KEYS)}, where it has another name; a list "
+        "of columns is joined with '_'",
         default={},
     )
     constants: dict[str, str] = option(

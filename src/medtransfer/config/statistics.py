@@ -28,7 +28,7 @@ class FamilySettings:
 
     name: str = option("what the tables call it")
     comparisons: tuple[tuple[str, ...], ...] = option(
-        "pairs [init, reference], each the difference init minus reference; all of them: [[all, random]]"
+        "pairs [init, reference], the difference init minus reference; all of them: [[all, random]]"
     )
     separate: tuple[Separator, ...] = option(
         "each value of these is corrected by itself; none: one family over the whole study",
@@ -41,7 +41,7 @@ class FamilySettings:
         for pair in self.comparisons:
             if len(pair) != 2 or pair[0] == pair[1]:
                 raise ConfigError(
-                    f"key 'comparisons' has {list(pair)}; allowed: pairs of two inits, [init, reference]"
+                    f"key 'comparisons' has {list(pair)}; allowed: pairs of inits, [init, reference]"
                 )
         if not self.comparisons:
             raise ConfigError("key 'comparisons' is an empty list; give at least one pair")

@@ -83,8 +83,8 @@ class StudySettings:
         "margins, families and power of the conclusions", default=StatisticsSettings()
     )
     figures: tuple[FigureName, ...] = option(
-        "which figures to draw; what they show is computed for them; none: those up to external, and of "
-        "results from elsewhere alone those up to label_efficiency",
+        "which figures to draw; what they show is computed for them; none: those up to external, and "
+        "of results from elsewhere alone those up to label_efficiency",
         default=(),
     )
     corruptions: tuple[CorruptionName, ...] = option(
@@ -99,8 +99,8 @@ class StudySettings:
     def __post_init__(self) -> None:
         if not self.grids and self.results is None:
             raise ConfigError(
-                "keys 'grids' and 'results' are both empty; a study needs at least one block of runs, or "
-                "a table of results"
+                "keys 'grids' and 'results' are both empty; a study needs at least one block of runs "
+                "or a table of results"
             )
         if self.results is None and not any(self.reference in grid.inits for grid in self.grids):
             inits = sorted({init for grid in self.grids for init in grid.inits})

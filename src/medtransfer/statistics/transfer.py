@@ -59,8 +59,8 @@ DEPTH_CURVES = Schema(
 def reuse_shares(metrics: pd.DataFrame, study: StudySettings) -> pd.DataFrame:
     """The reuse share of every source, whole and up to each depth that was run.
 
-    The numerator is the gain over the source's statistics, the denominator that of the whole source over
-    the reference. Only repeats that have all of these starts count.
+    The numerator is the gain over the source's statistics, the denominator that of the whole source
+    over the reference. Only repeats that have all of these starts count.
 
     Args:
         metrics: a table of schema METRICS.
