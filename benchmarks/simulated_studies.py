@@ -53,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--only", nargs="+", metavar="TOPIC", choices=TOPICS, default=TOPICS)
     add("--studies", type=int, help="of each setting; by default 2,000, or 4,000 where they are quick")
     add("--processes", type=int, default=os.cpu_count() or 1)
-    add("--output", type=Path, help="JSON file")
+    add("--output", type=Path, help="JSON file, rewritten after each topic")
     add("--list", action="store_true", help="name the topics and stop")
     return parser.parse_args()
 
@@ -63,17 +63,17 @@ def main() -> None:
     if arguments.list:
         print(*TOPICS, sep="\n")
         return
-    found: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {**machine(), "rows": []}
     # statsmodels collects garbage at every correction: what was imported need not be looked through
     with ProcessPoolExecutor(arguments.processes, initializer=gc.freeze) as pool:
         for topic in arguments.only:
-            found += (own := list(rows(topic, arguments.studies, pool.map)))
-            print_table(topic, own)
-    facts = {**machine(), "rows": found}
+            found = list(rows(topic, arguments.studies, pool.map))
+            print_table(topic, found)
+            facts["rows"] += found
+            if arguments.output:
+                arguments.output.write_text(json.dumps(facts, indent=1) + "\n")
     print()
     print(*(f"{key}: {value}" for key, value in facts.items() if key != "rows"), sep="; ")
-    if arguments.output:
-        arguments.output.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def rows(

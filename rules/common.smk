@@ -101,8 +101,9 @@ STORE_KEYS = MANIFEST_KEYS | {
 }
 SPLIT_KEYS = LABEL_KEYS | {"site", "external_sites", "splits", "accept", "drop"}
 AUDIT_KEYS = LABEL_KEYS | {"accept", "drop", "origin", "card"}
-EVALUATION_KEYS = LABEL_KEYS | {"metric", "external"}
-GROUP_KEYS = EVALUATION_KEYS | {"groups", "bands", "intersections"}
+METRIC_KEYS = LABEL_KEYS | {"metric"}
+EVALUATION_KEYS = METRIC_KEYS | {"external"}
+GROUP_KEYS = METRIC_KEYS | {"groups", "bands", "intersections"}
 STATISTICS_KEYS = {
     "title",
     "grids",

@@ -121,7 +121,7 @@ rule knn:
         mem_mb=8000,
         runtime=120,
     params:
-        dataset=dataset_settings(*EVALUATION_KEYS),
+        dataset=dataset_settings(*METRIC_KEYS),
         neighbours=lambda wildcards: CONFIG.studies[
             wildcards.study
         ].representation.neighbours,
@@ -152,7 +152,7 @@ rule agreement:
         mem_mb=4000,
         runtime=60,
     params:
-        dataset=dataset_settings(*EVALUATION_KEYS),
+        dataset=dataset_settings(*METRIC_KEYS),
         code=code("agreement.py"),
     shell:
         "python {resources.scripts}/agreement.py --runs {input.runs:q} --name {wildcards.dataset}"

@@ -63,8 +63,8 @@ def summary_page(
         "<h2>Verdicts</h2>",
         table(
             f"Paired differences on the test set with {percent} t intervals between seeds or folds, "
-            "and with the variation between samples of patients added; p after the correction within the "
-            "declared family. “Detectable” is what these repeats would have found with a power of "
+            "and with the variation between samples of patients added; p after the correction within "
+            "the declared family. “Detectable” is what these repeats would have found with a power of "
             f"{study.statistics.power:.0%}. “Can't tell” is not “no difference”.",
             _VERDICT_TEXTS,
             _VERDICT_NUMBERS,

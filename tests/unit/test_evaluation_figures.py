@@ -803,6 +803,22 @@ def test_the_external_figure_takes_data_sets_with_different_subsets_and_parts():
 # what they share
 
 
+@pytest.mark.parametrize("name", ["calibration", "convergence", "subgroups"])
+def test_panels_beside_each_other_belong_together_where_one_table_lacks_a_subset(name):
+    given = changed(name, SUBSETS)
+    second = list(given)[1]
+    given[second] = given[second][given[second]["subset"] == "full"]
+    shown, whole = draw(name, given), drawn(name, SUBSETS)
+    for ax, other in zip(shown.axes, whole.axes, strict=True):
+        assert ax.get_title() == other.get_title()
+        if ax.axison and "n100" not in ax.get_title():
+            assert sum(map(len, bars(ax)[:1])) == sum(map(len, bars(other)[:1]))
+    assert sum(ax.axison for ax in shown.axes) >= sum(ax.axison for ax in whole.axes) // 2
+    first = shown.axes[1 if name != "calibration" else 2]
+    assert first.axison
+    assert len(bars(first)) == len(bars(whole.axes[1 if name != "calibration" else 2])) > 0
+
+
 def test_metrics_have_their_names_or_plain_words():
     assert metric_label(pd.DataFrame({"metric": ["auroc"]})) == "AUROC"
     assert metric_label(pd.DataFrame({"metric": ["true_positive_rate"]})) == "true positive rate"

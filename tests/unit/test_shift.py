@@ -15,10 +15,10 @@ from medtransfer.evaluation.shift import (
     CORRUPTION,
     SHIFT,
     corruption_table,
-    part_samples,
     scored_classes,
     shift_table,
 )
+from medtransfer.statistics.part_samples import part_samples
 
 BINARY = DatasetSettings(
     task="binary", labels="y", image_size=8, manifest="m.csv", classes=("no", "yes")

@@ -113,7 +113,8 @@ def test_intervals_that_are_too_short_are_found_out(
         return PairedResult(values.mean(), values.mean() - half, values.mean() + half, 0.5, len(values))
 
     monkeypatch.setattr(repeats, "paired_t", with_normal_quantiles)
-    row = next(iter(studies.rows("seeds", 300)))
+    place = next(i for i, s in enumerate(studies.SCENARIOS) if s.setting == "normal, 2 pairs")
+    row = next(iter(studies.summarised(place, studies.simulated((place, 0, 300)))))
     assert row["so"] == "short"
     assert row["found"] == pytest.approx(100 * (2 * stats.t.cdf(1.96, 1) - 1), abs=4 * row["se"])
 
@@ -128,20 +129,23 @@ def test_results_depend_neither_on_the_portions_nor_on_their_number(
     assert studies.simulated((place, 3, 5)) == studies.simulated((place, 0, 5))[3:]
 
 
-def test_every_scenario_answers_alike_in_each_study_and_has_a_line_of_its_own(
+def test_every_kind_of_study_answers_in_one_of_the_ways_that_are_counted(
     studies: ModuleType, repeats: ModuleType, patients: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("SETS_OF_DRAWS", 1), ("RESAMPLES", 20), ("POPULATION", 500)):
         monkeypatch.setattr(patients, name, value)
     monkeypatch.setattr(repeats, "TRAINING_SETS", 5)
-    lines = []
-    for place, scenario in enumerate(studies.SCENARIOS):
+    kinds = {scenario.study.func: place for place, scenario in enumerate(studies.SCENARIOS)}
+    for place in kinds.values():
         (outcomes,) = studies.simulated((place, 0, 1))
-        assert outcomes, scenario.setting
+        assert outcomes
         assert {outcome.kind for outcome in outcomes.values()} <= set(studies.PROMISED)
-        lines += [(scenario.topic, scenario.setting, method) for method in outcomes]
     for memory in (patients.sets_of_draws, patients.population_value, repeats.expected_auroc):
         memory.cache_clear()
+
+
+def test_every_line_of_the_table_is_of_one_way_of_simulating(studies: ModuleType) -> None:
+    lines = [(scenario.topic, scenario.setting, scenario.study.func) for scenario in studies.SCENARIOS]
     assert len(set(lines)) == len(lines)
 
 

@@ -492,11 +492,15 @@ def test_inits_that_answer_alike_differ_by_nothing(samples):
 def test_changes_are_in_the_groups_that_are_best_and_worst_by_the_mean_of_both(samples):
     letters = samples.assign(group_sex=samples["patient"].str[-1].map(lambda d: "ABC"[int(d) % 3]))
     runs = run_table(("random", 0), ("other", 0))
-    found = tables(runs, [answered(samples, seed=s) for s in (11, 12)], letters, groups=["sex"])
+    # seeds for which the mean of both finds others than each alone
+    found = tables(runs, [answered(samples, seed=s) for s in (37, 137)], letters, groups=["sex"])
     for metric, sign in (("auroc", 1), ("true_positive_rate", 1), ("false_positive_rate", -1)):
         groups = found.groups.query("metric == @metric and division == 'sex'")
         means = groups.pivot(index="group", columns="init", values="mean")
         order = (sign * means.sum(axis=1)).sort_values().index
+        for init in means:
+            alone = (sign * means[init]).sort_values().index
+            assert (alone[0], alone[-1]) != (order[0], order[-1])
         change = means["other"] - means["random"]
         wanted = {"init": "other", "reference": "random", "division": "sex", "metric": metric}
         gap, worst = (one(found.gaps, property=name, **wanted) for name in ("gap", "worst"))
@@ -567,12 +571,15 @@ def test_missing_values_are_shown_and_not_compared(samples):
     gaps = samples.assign(
         group_sex=samples["group_sex"].where(~samples["patient"].isin(patients[:50]), None)
     )
-    found = tables(run_table(("random", 0)), [answered(samples)], gaps)
-    row = one(found.groups, division="sex", group=MISSING, metric="auroc")
+    runs = run_table(("random", 0), ("other", 0))
+    found = tables(runs, [answered(samples, seed=seed) for seed in (0, 1)], gaps)
+    row = one(found.groups, init="random", division="sex", group=MISSING, metric="auroc")
     assert (row["small"], row["compared"]) == (False, False)
     assert math.isfinite(row["low"])
-    gap = one(found.gaps, division="sex", metric="auroc", property="gap")
-    assert gap["groups"] == 2 and MISSING not in (gap["best_group"], gap["worst_group"])
+    for init, compared_with in (("random", ""), ("other", ""), ("other", "random")):
+        wanted = {"init": init, "reference": compared_with, "division": "sex", "metric": "auroc"}
+        gap = one(found.gaps, property="gap", **wanted)
+        assert gap["groups"] == 2 and MISSING not in (gap["best_group"], gap["worst_group"])
 
 
 def test_groups_of_other_parts_are_not_shown(samples):
@@ -594,7 +601,8 @@ def test_answers_that_are_no_numbers_leave_everything_undefined(samples):
 
 
 def test_one_group_has_no_gap(samples):
-    found = tables(run_table(("random", 0)), [answered(samples)], samples.assign(group_sex="F"))
+    runs, predictions = run_table(("random", 0), ("other", 0)), [answered(samples)] * 2
+    found = tables(runs, predictions, samples.assign(group_sex="F"))
     assert set(found.groups["division"]) == {"sex", "age"}
     assert "sex" not in set(found.gaps["division"])
 

@@ -20,13 +20,8 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.predictions import predictions_of
 from medtransfer.evaluation.results import METRICS
 from medtransfer.statistics.comparison import compared
-from medtransfer.statistics.resampling import (
-    Resampled,
-    Resamples,
-    mean,
-    patient_resamples,
-    resampled_metric,
-)
+from medtransfer.statistics.part_samples import PartSamples, part_samples
+from medtransfer.statistics.resampling import Resampled, mean, resampled_metric
 from medtransfer.tables import Column, Schema
 
 PLACE = ["recipe", "dataset", "model", "subset"]
@@ -77,42 +72,6 @@ CORRUPTION = Schema(
     },
     families={},
 )
-
-
-@dataclass(frozen=True)
-class PartSamples:
-    """The resamples of the patients of one part of the data, of all runs and splits together.
-
-    Test parts of several splits, or external parts that are the same in all of them, share patients;
-    drawn together, they are neither taken for independent nor drawn twice.
-
-    Attributes:
-        images: ids of N images.
-        resamples: weights of these images.
-    """
-
-    images: pd.Index
-    resamples: Resamples
-
-    def of(self, table: pd.DataFrame) -> Resamples:
-        """The weights of the images of a table of predictions, in the order of its rows."""
-        columns = self.images.get_indexer(pd.Index(table["image_id"]))
-        drawn = self.resamples
-        return Resamples(drawn.name, drawn.weights[:, columns], drawn.left_out[:, columns])
-
-
-def part_samples(name: str, tables: Sequence[pd.DataFrame], n_resamples: int) -> PartSamples:
-    """Draw the patients of all images of some tables of predictions.
-
-    Args:
-        name: of the part; parts of different names are drawn independently.
-        tables: of schema PREDICTIONS.
-        n_resamples: draws.
-    """
-    everything = pd.concat([table[["image_id", "patient"]] for table in tables])
-    images = everything.drop_duplicates("image_id").sort_values("image_id")
-    samples = patient_resamples(images["patient"], name, n_resamples=n_resamples)
-    return PartSamples(pd.Index(images["image_id"]), samples)
 
 
 @dataclass(frozen=True)

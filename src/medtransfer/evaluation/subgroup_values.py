@@ -57,8 +57,7 @@ class PartImages:
 
     def resamples_of(self, rows: np.ndarray) -> Resamples:
         """The same draws, of some of the images."""
-        drawn = self.resamples
-        return Resamples(drawn.name, drawn.weights[:, rows], drawn.left_out[:, rows])
+        return self.resamples.take(rows)
 
 
 @dataclass(frozen=True)

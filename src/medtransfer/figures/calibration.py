@@ -7,8 +7,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.figures.by_depth import analysed
-from medtransfer.figures.cells import draw_blocks, draw_intervals, interval_key, rows_of, span
+from medtransfer.figures.cells import (
+    analysed_alike,
+    draw_blocks,
+    draw_intervals,
+    interval_key,
+    rows_of,
+    span,
+)
 from medtransfer.figures.style import InitStyle, init_styles, legend_below, note, offsets
 
 # metric before and after temperature scaling
@@ -27,10 +33,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     reliability, summary = (tables[name] for name in ("reliability", "summary"))
     if not reliability.empty:
-        reliability = analysed(reliability[reliability["part"] == "test"])
+        errors = summary[(summary["part"] == "test") & summary["metric"].isin(ERRORS)]
+        reliability, errors = analysed_alike(reliability[reliability["part"] == "test"], errors)
     if reliability.empty:
         return note("no calibration: no run of this study has predictions of test images")
-    errors = analysed(summary[(summary["part"] == "test") & summary["metric"].isin(ERRORS)])
     styles = init_styles(reliability["init"])
 
     def draw_cell(axes: np.ndarray, names: dict[str, str]) -> None:

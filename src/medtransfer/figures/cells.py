@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.evaluation.names import METRIC_LABELS, distinguish_subsets, whole_starts
 from medtransfer.figures.style import RANDOM_COLOUR, InitStyle, interval_bars, key, panels
 
 # characters of a title in an inch, and the height of a forest's row, in inches
@@ -20,6 +20,23 @@ TITLE_CHARACTERS = 14
 FOREST_ROW = 0.2
 GAP_COLOUR = "#888888"
 ZERO_LINE: Any = {"color": "#888888", "linewidth": 0.8}
+
+
+def analysed_alike(*tables: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of whole starts; a network that is named with its subset in one table is so in all.
+
+    Args:
+        tables: empty ones are returned as they are.
+    """
+    chosen = [table if table.empty else whole_starts(table) for table in tables]
+    keys = {n: table[["dataset", "model", "subset"]] for n, table in enumerate(chosen) if len(table)}
+    if not keys:
+        return chosen
+    models = distinguish_subsets(pd.concat(keys))["model"]
+    return [
+        table.assign(model=models.loc[[n]].to_numpy()) if n in keys else table
+        for n, table in enumerate(chosen)
+    ]
 
 
 def draw_blocks(

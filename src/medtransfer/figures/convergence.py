@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from medtransfer.figures.by_depth import analysed
 from medtransfer.figures.cells import (
+    analysed_alike,
     draw_blocks,
     draw_forest,
     forest_height,
@@ -35,15 +35,14 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     runs, tests = (tables[name] for name in ("convergence", "convergence_tests"))
     if not runs.empty:
-        runs = analysed(runs[runs["threshold"].notna()])
+        runs, tests = analysed_alike(runs[runs["threshold"].notna()], tests)
     if runs.empty:
         return note("no convergence: no cell of this study has a threshold to reach")
-    tests = analysed(tests) if len(tests) else pd.DataFrame(columns=["init", *runs.columns])
     styles = init_styles(runs["init"])
 
     def draw_cell(axes: np.ndarray, names: dict[str, str]) -> None:
         draw_waiting(axes[0], rows_of(runs, names), styles)
-        draw_differences(axes[1], rows_of(tests, names), styles)
+        draw_differences(axes[1], tests if tests.empty else rows_of(tests, names), styles)
 
     by = ["dataset", "model", "threshold_kind"]
     most = 1 if tests.empty else int(tests.groupby(by).size().max())

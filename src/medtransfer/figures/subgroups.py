@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.figures.by_depth import analysed
 from medtransfer.figures.cells import (
+    analysed_alike,
     draw_blocks,
     draw_intervals,
     draw_own_and_differences,
@@ -35,10 +35,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     groups, gaps = (tables[name] for name in ("subgroups", "subgroup_gaps"))
     if not groups.empty:
-        groups = analysed(groups[groups["part"] == "test"])
+        gaps = gaps[gaps["part"] == "test"] if len(gaps) else gaps
+        groups, gaps = analysed_alike(groups[groups["part"] == "test"], gaps)
     if groups.empty:
         return note("no subgroups: no data set of this study names columns of groups")
-    gaps = analysed(gaps[gaps["part"] == "test"]) if len(gaps) else gaps
     styles = init_styles(groups["init"])
     cell = ["dataset", "model", "division"]
     most = int(groups.groupby(cell)["metric"].nunique().max())

@@ -13,8 +13,8 @@ from medtransfer.config.study import StudySettings
 from medtransfer.evaluation.predictions import predictions_of
 from medtransfer.evaluation.results import METRICS
 from medtransfer.evaluation.selective import weighted_area
-from medtransfer.evaluation.shift import PartSamples, part_samples
 from medtransfer.statistics.comparison import compared
+from medtransfer.statistics.part_samples import PartSamples, part_samples
 from medtransfer.statistics.resampling import Resampled, mean, resampled, resampled_metric
 from medtransfer.tables import Column, Schema, table_of
 
