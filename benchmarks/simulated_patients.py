@@ -19,7 +19,7 @@ from medtransfer.evaluation.metrics import evaluate
 from medtransfer.evaluation.predictions import Predictions
 from medtransfer.evaluation.selective import area, weighted_area
 from medtransfer.statistics.auc import auc_interval, delong, delong_unpaired
-from medtransfer.statistics.bootstrap import cluster_bootstrap
+from medtransfer.statistics.bootstrap import METHODS, cluster_bootstrap
 from medtransfer.statistics.mcnemar import mcnemar
 from medtransfer.statistics.resampling import (
     Resampled,
@@ -228,27 +228,21 @@ def scored(metric: str, predictions: Predictions, draws: Resamples) -> Resampled
     return resampled_metric(metric, predictions, draws)
 
 
-def both_methods(name: str, value: Resampled, truth: float) -> Outcomes:
-    bca, percentile = value.interval(), value.interval(method="percentile")
-    return {
-        f"{name}, BCa": covers(bca.low, bca.high, truth),
-        f"{name}, percentile": covers(percentile.low, percentile.high, truth),
-    }
+def by_each_method(value: Resampled, truth: float, of: str = "") -> Outcomes:
+    intervals = {name: value.interval(method=name) for name in METHODS}
+    return {f"{of}{name}": covers(found.low, found.high, truth) for name, found in intervals.items()}
 
 
 def one_run(
-    answers: Answers, metrics: tuple[str, ...], sizes: tuple[int, int], generator: np.random.Generator
+    metric: str, answers: Answers, sizes: tuple[int, int], generator: np.random.Generator
 ) -> Outcomes:
-    """Metrics of one run, and of its difference from a run that is as good."""
+    """A metric of one run, and of its difference from a run that is as good."""
     patients, draws = some_draws(generator, *sizes)
-    runs = answers.drawn(generator, patients, 2)
-    outcomes = {}
-    for metric in metrics:
-        first, second = (scored(metric, run, draws) for run in runs)
-        outcomes |= both_methods(metric, first, population_value(metric, answers))
-        difference = (first - second).interval()
-        outcomes[f"{metric}, difference, BCa"] = covers(difference.low, difference.high, 0.0)
-    return outcomes
+    first, second = (scored(metric, run, draws) for run in answers.drawn(generator, patients, 2))
+    return {
+        **by_each_method(first, population_value(metric, answers)),
+        **by_each_method(first - second, 0.0, "difference, "),
+    }
 
 
 def several_runs(answers: Answers, sizes: tuple[int, int], generator: np.random.Generator) -> Outcomes:
@@ -257,8 +251,8 @@ def several_runs(answers: Answers, sizes: tuple[int, int], generator: np.random.
     runs = [resampled_metric("auroc", run, draws) for run in answers.drawn(generator, patients, 6)]
     difference = mean(runs[:3]) - mean(runs[3:])
     return {
-        **both_methods("mean auroc of 3 runs", mean(runs[:3]), population_value("auroc", answers)),
-        **both_methods("difference of 2 x 3 runs", difference, 0.0),
+        **by_each_method(mean(runs[:3]), population_value("auroc", answers), "mean of 3 runs, "),
+        **by_each_method(difference, 0.0, "difference of 2 x 3 runs, "),
     }
 
 
@@ -271,7 +265,7 @@ def drop(
         patients, draws = some_draws(generator, *sizes, name)
         sides.append(resampled_metric("auroc", answers.drawn(generator, patients, 1)[0], draws))
     truth = population_value("auroc", test) - population_value("auroc", there)
-    return both_methods("drop", sides[0] - sides[1], truth)
+    return by_each_method(sides[0] - sides[1], truth)
 
 
 def groups(slopes: tuple[float, ...], patients: int, generator: np.random.Generator) -> Outcomes:
@@ -311,7 +305,7 @@ def mean_of_images(
     patients, draws = some_draws(generator, *sizes)
     values = draw(alike(generator, patients))
     value = resampled(lambda weights: weights @ values / weights.sum(axis=1), draws)
-    return both_methods("mean", value, truth)
+    return by_each_method(value, truth)
 
 
 def from_a_table(sizes: tuple[int, int], generator: np.random.Generator) -> Outcomes:
@@ -375,26 +369,21 @@ SIZES = ((10, 5), (20, 3), (50, 3), (150, 1))
 
 
 def _of_metrics() -> list[Scenario]:
+    rare = ("auroc", "auprc", "balanced_accuracy")
     tasks: Mapping[str, tuple[Answers, tuple[str, ...], tuple[tuple[int, int], ...]]] = {
         "half positive": (Answers(), EVERY_METRIC, SIZES),
-        "a tenth positive": (
-            Answers(intercept=-3.0), ("auroc", "auprc", "balanced_accuracy"),
-            ((50, 3), (150, 1)),
-        ),
+        "a tenth positive": (Answers(intercept=-3.0), rare, ((50, 3), (150, 1))),
         "area .97": (Answers(slope=6.0), ("auroc", "auprc", "brier"), ((20, 3), (150, 1))),
         "five grades": (Answers("ordinal"), ("quadratic_kappa", "balanced_accuracy"), SIZES),
+        "half positive, many": (Answers(), ("ece_mass",), ((500, 1),)),
     }  # fmt: skip
-    metrics = [
-        Scenario("metrics", f"{name}, {_sizes(sizes)}", partial(one_run, answers, chosen, sizes), 2000)
-        for name, (answers, chosen, several) in tasks.items()
+    return [
+        Scenario("metrics", f"{metric}, {name}, {_sizes(sizes)}",
+                 partial(one_run, metric, answers, sizes), 2000)
+        for name, (answers, metrics, several) in tasks.items()
+        for metric in metrics
         for sizes in several
-    ]
-    calibration = [
-        Scenario("metrics", f"half positive, {n} patients",
-                 partial(one_run, Answers(), ("ece_mass",), (n, 1)), 2000)
-        for n in (500,)
     ]  # fmt: skip
-    return metrics + calibration
 
 
 def _of_bootstraps() -> list[Scenario]:

@@ -155,7 +155,8 @@ def print_table(topic: str, found: list[dict[str, Any]]) -> None:
     cells = {(row["setting"], row["method"]): cell(row) for row in found}
     studies = {row["setting"]: row["studies"] for row in found}
     print(f"\n### {topic}\n")
-    print_line(["setting", *(f"{method} ({promised})" for method, promised in columns), "studies"])
+    heads = [f"{method} ({promised.partition('%')[0]}%)" for method, promised in columns]
+    print_line(["setting", *heads, "studies"])
     print_line(["---"] * (len(columns) + 2))
     for setting, count in studies.items():
         shown = [cells.get((setting, method), "") for method, _ in columns]

@@ -100,7 +100,15 @@ STORE_KEYS = MANIFEST_KEYS | {
     "max_rejected",
 }
 SPLIT_KEYS = LABEL_KEYS | {"site", "external_sites", "splits", "accept", "drop"}
-AUDIT_KEYS = LABEL_KEYS | {"accept", "drop", "origin", "card"}
+AUDIT_KEYS = LABEL_KEYS | {
+    "accept",
+    "drop",
+    "origin",
+    "card",
+    "groups",
+    "bands",
+    "intersections",
+}
 METRIC_KEYS = LABEL_KEYS | {"metric"}
 EVALUATION_KEYS = METRIC_KEYS | {"external"}
 GROUP_KEYS = METRIC_KEYS | {"groups", "bands", "intersections"}

@@ -367,7 +367,8 @@ def gains_of(*rows: tuple) -> pd.DataFrame:
     names = ["recipe", "dataset", "model", "init", "reference", "subset", "part", "target", "mean"]
     table = pd.DataFrame(rows, columns=names)
     table = table.assign(metric="auroc", low=table["mean"] - 0.5, high=table["mean"] + 0.5, p=0.1,
-                         p_sign_flip=0.1, p_holm=0.1, pairs=3, paired_by="seed")  # fmt: skip
+                         p_sign_flip=0.1, p_adjusted=0.1, family="starts", sd=0.05, pairs=3,
+                         paired_by="seed")  # fmt: skip
     table = table[list(GAINS.columns)]
     kinds = {"integer": "int64", "number": float, "truth": bool}
     table = table.astype({n: kinds[c.kind] for n, c in GAINS.columns.items() if c.kind in kinds})

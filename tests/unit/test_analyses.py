@@ -25,7 +25,7 @@ from medtransfer.config.load import load_config
 from medtransfer.config.names import parse_fold
 from medtransfer.config.representation import RepresentationSettings
 from medtransfer.config.runs import Run, all_runs, study_runs
-from medtransfer.config.study import ALL_FIGURES, RESULT_FIGURES, Config
+from medtransfer.config.study import ALL_FIGURES, DEFAULT_FIGURES, Config
 from medtransfer.config.typed import plain
 from medtransfer.errors import ConfigError
 
@@ -336,7 +336,7 @@ def test_an_extractor_is_needed_only_where_distances_are_drawn(library):
     mapping = asked(grid(), extractor="made/large")
     mapping["studies"]["mine"]["figures"] = ["cka"]
     assert extra_weights(loaded(mapping, library)) == []
-    assert "domain_distance" not in RESULT_FIGURES
+    assert "domain_distance" not in DEFAULT_FIGURES
 
 
 def test_extractors_of_several_studies_are_each_needed_once(library):

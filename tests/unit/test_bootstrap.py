@@ -79,6 +79,38 @@ def test_the_bca_interval_of_two_independent_samples_is_that_of_scipy():
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), rel=1e-9)
 
 
+@pytest.mark.parametrize("count", [5, 12, 400])
+def test_the_expanded_interval_is_the_bca_interval_of_the_confidence_that_few_clusters_ask_for(count):
+    sample = np.random.default_rng(count).exponential(2.0, count)
+    replicates = np.random.default_rng(0).choice(sample, (5000, count)).mean(axis=1)
+    influences = influences_of(sample, np.mean)
+    reach = stats.t.ppf(0.95, count - 1) * math.sqrt(count / (count - 1))
+    found = bca_interval(sample.mean(), replicates, [influences], 0.9, expanded=True)
+    expected = bca_interval(sample.mean(), replicates, [influences], 1 - 2 * stats.norm.sf(reach))
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    # a second sample without any influence changes nothing
+    both = bca_interval(sample.mean(), replicates, [influences, np.zeros(3)], 0.9, expanded=True)
+    assert (both.low, both.high) == pytest.approx((found.low, found.high), rel=1e-9)
+
+
+def test_the_expanded_interval_of_two_samples_has_welchs_degrees_of_freedom():
+    random = np.random.default_rng(1)
+    few, many = random.normal(0, 3, 6), random.normal(0, 1, 30)
+    replicates = random.choice(few, (5000, 6)).mean(axis=1) - random.choice(many, (5000, 30)).mean(
+        axis=1
+    )
+    influences = [influences_of(few, np.mean), -influences_of(many, np.mean)]
+    # influences are deviations over n - 1
+    parts = [few.var() * 6 / 5**2, many.var() * 30 / 29**2]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 5 + parts[1] ** 2 / 29)
+    factor = (parts[0] * 6 / 5 + parts[1] * 30 / 29) / sum(parts)
+    reach = stats.t.ppf(0.975, freedom) * math.sqrt(factor)
+    estimate = few.mean() - many.mean()
+    found = bca_interval(estimate, replicates, influences, 0.95, expanded=True)
+    expected = bca_interval(estimate, replicates, influences, 1 - 2 * stats.norm.sf(reach))
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
 @pytest.mark.parametrize("method", ["bca", "percentile"])
 def test_independent_rows_have_about_scipys_interval(method):
     sample = np.random.default_rng(5).exponential(1.0, 30)
@@ -99,7 +131,7 @@ def test_the_bca_interval_of_a_skewed_sample_lies_to_the_right_of_the_percentile
     assert found.high > plain.high
 
 
-@pytest.mark.parametrize("method", ["bca", "percentile"])
+@pytest.mark.parametrize("method", ["bca", "percentile", "expanded"])
 def test_images_of_patients_give_the_interval_of_the_table_of_sums_over_patients(method):
     table = clustered_table()
     sums = table.groupby("patient")["value"].agg(["sum", "size"]).reset_index()
@@ -219,7 +251,7 @@ def is_undefined(found: Interval) -> bool:
 
 def test_fewer_than_two_clusters_have_no_interval():
     one = pd.DataFrame({"patient": ["a", "a"], "value": [1.0, 3.0]})
-    for method in ("bca", "percentile"):
+    for method in ("bca", "percentile", "expanded"):
         found = cluster_bootstrap(mean_value, one, "patient", 20, method=method)
         assert found.estimate == 2.0
         assert is_undefined(found)
@@ -234,7 +266,7 @@ def test_two_clusters_have_an_interval_between_them():
     assert (found.estimate, found.low, found.high) == (1.0, 0.5, 2.0)
 
 
-@pytest.mark.parametrize("method", ["bca", "percentile"])
+@pytest.mark.parametrize("method", ["bca", "percentile", "expanded"])
 def test_a_statistic_that_never_varies_has_an_interval_of_no_width(method):
     table = clustered_table()
     found = cluster_bootstrap(lambda _: 0.7, table, "patient", 50, method=method)
@@ -255,7 +287,7 @@ def test_equal_replicates_beside_undefined_ones_say_nothing():
     def both(rows: pd.DataFrame) -> float:
         return 1.0 if rows["label"].nunique() == 2 else math.nan
 
-    for method in ("bca", "percentile"):
+    for method in ("bca", "percentile", "expanded"):
         found = cluster_bootstrap(both, table, None, 100, method=method)
         assert found.estimate == 1
         assert 20 < found.undefined < 80
@@ -328,7 +360,7 @@ def test_rows_without_a_cluster_are_an_error(gap):
         ({"n_resamples": 0}, "n_resamples is 0; allowed: 1 or more"),
         ({"confidence": 95}, "confidence is 95; allowed: between 0 and 1"),
         ({"confidence": 1.0}, "allowed: between 0 and 1"),
-        ({"method": "basic"}, "method is 'basic'; allowed: bca, percentile"),
+        ({"method": "basic"}, "method is 'basic'; allowed: bca, percentile, expanded"),
     ],
 )
 def test_arguments_out_of_range_are_errors(settings, message):

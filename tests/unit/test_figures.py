@@ -447,8 +447,8 @@ def test_bars_have_the_lengths_of_their_interval_and_none_where_there_is_none():
 def test_recipes_are_named_with_the_network_only_where_there_are_several():
     one = pd.DataFrame({"recipe": ["r", "r"], "model": ["a", "b"]})
     two = pd.DataFrame({"recipe": ["r", "s"], "model": ["a", "a"]})
-    assert distinguish_recipes(one)["model"].tolist() == ["a", "b"]
-    assert distinguish_recipes(two)["model"].tolist() == ["a, r", "a, s"]
+    assert distinguish_recipes({"table": one})["table"]["model"].tolist() == ["a", "b"]
+    assert distinguish_recipes({"table": two})["table"]["model"].tolist() == ["a, r", "a, s"]
     assert two["model"].tolist() == ["a", "a"]
 
 
@@ -456,19 +456,19 @@ def test_recipes_of_pairs_are_named_with_both_networks():
     pairs = pd.DataFrame(
         {"recipe_a": ["r", "r"], "recipe_b": ["r", "s"], "model_a": ["a", "a"], "model_b": ["a", "b"]}
     )
-    named = distinguish_recipes(pairs)
+    named = distinguish_recipes({"table": pairs})["table"]
     assert named["model_a"].tolist() == ["a, r", "a, r"]
     assert named["model_b"].tolist() == ["a, r", "b, s"]
     same = pairs.assign(recipe_b="r")
-    assert distinguish_recipes(same)["model_b"].tolist() == ["a", "b"]
+    assert distinguish_recipes({"table": same})["table"]["model_b"].tolist() == ["a", "b"]
 
 
 def test_tables_without_recipes_or_with_missing_ones_keep_their_names():
     without = pd.DataFrame({"model": ["a", "b"]})
     missing = pd.DataFrame({"model": ["a", "b"], "recipe": ["r", None]})
-    assert distinguish_recipes(without)["model"].tolist() == ["a", "b"]
-    assert distinguish_recipes(missing)["model"].tolist() == ["a", "b"]
-    assert distinguish_recipes(pd.DataFrame()).empty
+    assert distinguish_recipes({"table": without})["table"]["model"].tolist() == ["a", "b"]
+    assert distinguish_recipes({"table": missing})["table"]["model"].tolist() == ["a", "b"]
+    assert distinguish_recipes({"table": pd.DataFrame()})["table"].empty
 
 
 def test_subsets_are_named_with_the_network_only_where_there_are_several():

@@ -68,7 +68,7 @@ def verdict_row(word: str, **changes: object) -> pd.Series:
         ),
         (
             verdict_row("can't tell", needed=math.inf, paired_by="fold"),
-            "can't tell yet (no number of folds on these images would do)",
+            "can't tell yet (no number of folds on these images would show so small a margin)",
         ),
         (
             verdict_row("can't tell", pairs=1, p=math.nan, needed=math.nan),
@@ -209,6 +209,9 @@ def test_what_would_do_as_well_as_the_best_is_named():
     chosen = "a smaller network in d, full: small from src for large from src."
     assert f"Shown to do as well as the best within the margin: {chosen}" in text
     assert "shallower" not in text
+    middle = [row | {"model": "middle", "parameters": 1.5e6} for row in metrics if row["init"] == "src"]
+    three = metrics + [row | {"value": row["value"] - 0.0002} for row in middle[:4]]
+    assert f"within the margin: {chosen}" in text_of(three)  # which name the smallest alone
     worse = [row | {"value": row["value"] - 0.1 * (row["model"] == "small")} for row in metrics]
     assert (
         "Of no data set a smaller network is shown to do as well as the best within the margin."

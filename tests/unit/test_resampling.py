@@ -127,7 +127,7 @@ def test_the_interval_is_about_that_of_the_bootstrap_of_tables():
     samples = patient_resamples(PATIENTS, "test", 4000)
     table = pd.DataFrame({"patient": PATIENTS, "value": values})
     found = resampled(mean_of(values), samples)
-    for method in ("bca", "percentile"):
+    for method in ("bca", "percentile", "expanded"):
         interval = found.interval(0.9, method)
         expected = cluster_bootstrap(
             lambda rows: rows["value"].mean(), table, "patient", 4000, confidence=0.9, method=method
@@ -269,13 +269,17 @@ def test_undefined_values_pass_through():
 def test_one_patient_has_an_estimate_and_no_interval():
     samples = patient_resamples(["a", "a"], "test", 20)
     found = resampled(lambda weights: weights @ np.array([0.5, 1.0]), samples)
-    for method in ("bca", "percentile"):
+    for method in ("bca", "percentile", "expanded"):
         interval = found.interval(method=method)
         assert interval.estimate == 1.5
         assert math.isnan(interval.low)
         assert math.isnan(interval.high)
     many = resampled(mean_of(values_of(20)), patient_resamples(PATIENTS, "external", 20))
-    for method in ("bca", "percentile"):  # nothing is known of the variation of one of the sets
+    for method in (
+        "bca",
+        "percentile",
+        "expanded",
+    ):  # nothing is known of the variation of one of the sets
         assert math.isnan((many - found).interval(method=method).low)
 
 

@@ -79,7 +79,7 @@ def test_parts_keep_their_order_and_are_counted_in_images_and_patients():
     table = run_metrics(given, BINARY, record())
     assert table["part"].drop_duplicates().tolist() == ["validation", "test", "external"]
     assert table.groupby("part")["test_train_ratio"].unique().to_dict() == {
-        "validation": [8 / 30], "test": [12 / 30], "external": [12 / 30]
+        "validation": [12 / 30], "test": [12 / 30], "external": [12 / 30]
     }  # fmt: skip
     assert table["parameters"].tolist() == [1234.0] * len(table)
     counts = table.groupby("part")[["images", "patients", "training_images"]].agg(["min", "max"])

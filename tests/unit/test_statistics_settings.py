@@ -60,9 +60,9 @@ def test_a_family_holds_its_pairs_and_all_against_a_reference(init, reference, h
         ({"name": "a b"}, f"'a b'; allowed: {NAME_RULE}"),
         ({"name": ""}, "allowed"),
         ({"comparisons": []}, "'comparisons' is an empty list; give at least one pair"),
-        ({"comparisons": [["src"]]}, r"has \['src'\]; allowed: pairs of two inits"),
-        ({"comparisons": [["a", "b", "c"]]}, r"has \['a', 'b', 'c'\]; allowed: pairs of two inits"),
-        ({"comparisons": [["src", "src"]]}, r"has \['src', 'src'\]; allowed: pairs of two inits"),
+        ({"comparisons": [["src"]]}, r"has \['src'\]; allowed: pairs of inits"),
+        ({"comparisons": [["a", "b", "c"]]}, r"has \['a', 'b', 'c'\]; allowed: pairs of inits"),
+        ({"comparisons": [["src", "src"]]}, r"has \['src', 'src'\]; allowed: pairs of inits"),
         ({"separate": ["seed"]}, r"allowed: recipe \| dataset \| model \| subset"),
     ],
 )

@@ -16,7 +16,7 @@ import yaml
 from conftest import PROJECT, Workspace
 from PIL import Image
 
-from medtransfer.config.study import RESULT_FIGURES
+from medtransfer.config.study import DEFAULT_FIGURES
 
 TASKS = ("binary", "multiclass", "multilabel", "ordinal")
 
@@ -124,7 +124,7 @@ def test_the_easy_labels_are_learned(done, task):
 
 def test_every_figure_is_there_as_pdf_and_png(done):
     files = {path.name for path in (done.folder / "results/figures/mine").iterdir()}
-    assert files == {f"{name}.{suffix}" for name in RESULT_FIGURES for suffix in ("pdf", "png")}
+    assert files == {f"{name}.{suffix}" for name in DEFAULT_FIGURES for suffix in ("pdf", "png")}
 
 
 def test_no_patient_id_reaches_the_results_or_the_logs(done):

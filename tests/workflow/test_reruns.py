@@ -11,10 +11,19 @@ from pathlib import Path
 import pytest
 from conftest import Workspace, commit, copy_project, git
 
-from medtransfer.config.study import RESULT_FIGURES
+from medtransfer.config.study import DEFAULT_FIGURES
 
-LATER = ("evaluate", "compare", "report_tables")
-FIGURES = {f"figure_{name}": 1 for name in RESULT_FIGURES}
+LATER = (
+    "evaluate",
+    "patients",
+    "shift",
+    "compare",
+    "judge",
+    "label_efficiency",
+    "factors",
+    "report_tables",
+)
+FIGURES = {f"figure_{name}": 1 for name in DEFAULT_FIGURES}
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +137,7 @@ def test_hardware_settings_repeat_nothing(hardware, finished, mini_settings):
         ("datasets.chest.splits", {"validation": 0.3, "test": 0.25}, "split"),
         ("datasets.chest.geometry", "crop", "store"),
         ("studies.mini.confidence", 0.9, "compare"),
+        ("studies.mini.statistics", {"margins": {"auroc": 0.05}}, "compare"),
     ],
 )
 def test_a_setting_repeats_the_first_stage_that_reads_it(place, value, first, finished, mini_settings):

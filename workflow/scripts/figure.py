@@ -19,7 +19,7 @@ def table_argument(text: str) -> tuple[str, list[Path]]:
 def read_table(paths: list[Path]) -> pd.DataFrame:
     """The rows of all files; a table without columns where there is no file."""
     tables = [pd.read_parquet(path) for path in paths]
-    return distinguish_recipes(pd.concat(tables)) if tables else pd.DataFrame()
+    return pd.concat(tables) if tables else pd.DataFrame()
 
 
 def main() -> None:
@@ -37,7 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     apply_style()
     tables = {name: read_table(paths) for name, paths in arguments.table}
-    figure = importlib.import_module(f"medtransfer.figures.{arguments.name}").draw(tables)
+    module = importlib.import_module(f"medtransfer.figures.{arguments.name}")
+    figure = module.draw(distinguish_recipes(tables))
     save_figure(figure, arguments.output)
 
 

@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     settings = arguments.results
-    table = read_text_table(Path(settings.table))
+    table = read_text_table(
+        Path(settings.table), "no such table of results; place it there or correct 'results.table'"
+    )
     write_table(imported_metrics(table, settings), METRICS, arguments.output)
 
 

@@ -29,9 +29,9 @@ def main() -> None:
     add("--csv", type=Path, required=True, help="CSV table to write")
     add("--findings", type=Path, required=True, help="text to write")
     arguments = parser.parse_args()
-    summary = distinguish_recipes(pd.read_parquet(arguments.summary))
-    verdicts = distinguish_recipes(pd.read_parquet(arguments.verdicts))
-    sparing = distinguish_recipes(pd.read_parquet(arguments.sparing))
+    names = ("summary", "verdicts", "sparing")
+    named = distinguish_recipes({name: pd.read_parquet(getattr(arguments, name)) for name in names})
+    summary, verdicts, sparing = (named[name] for name in names)
     searches = [pd.read_parquet(path) for path in arguments.search]
     audits = {path.parent.name: json.loads(path.read_text()) for path in arguments.audit}
     origins = arguments.origins

@@ -9,18 +9,24 @@ import pandas as pd
 
 from medtransfer.errors import DataError
 
+MANIFEST_MISSING = (
+    "no such manifest; place the data set there (its file in config/datasets/ says where it comes "
+    "from) or correct the key 'manifest'"
+)
 
-def read_text_table(path: Path) -> pd.DataFrame:
+
+def read_text_table(path: Path, missing: str = MANIFEST_MISSING) -> pd.DataFrame:
     """A CSV or parquet table with all columns as text and empty cells as NaN.
+
+    Args:
+        path: of the table.
+        missing: what to say where there is none.
 
     Raises:
         DataError: there is no such file, or it is no table.
     """
     if not path.is_file():
-        raise DataError(
-            f"{path}: no such manifest; place the data set there (its file in config/datasets/ says "
-            "where it comes from) or correct the key 'manifest'"
-        )
+        raise DataError(f"{path}: {missing}")
     try:
         if path.suffix == ".parquet":
             # the stored index is dropped: columns must stay in step by position

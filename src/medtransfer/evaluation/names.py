@@ -1,5 +1,7 @@
 """Metrics and cells in words."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from medtransfer.config.names import parse_init
@@ -21,13 +23,16 @@ METRIC_LABELS = {
 }
 
 
-def distinguish_recipes(table: pd.DataFrame) -> pd.DataFrame:
-    """Where a table holds several recipes, name the recipe with the network.
+def distinguish_recipes(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Where tables hold several recipes, name the recipe with the network: in all or in none of them.
 
-    Tables of pairs have two networks a row, ``model_a`` and ``model_b``; those without recipes are
-    returned as they are.
+    Tables of pairs have two networks a row, ``model_a`` and ``model_b``; those without recipes stay as
+    they are.
     """
-    return _named_with_model(table, "recipe")
+    recipes = {name for table in tables.values() for name in _values(table, "recipe")}
+    if len(recipes) < 2:
+        return dict(tables)
+    return {name: _joined(table, "recipe") for name, table in tables.items()}
 
 
 def distinguish_subsets(table: pd.DataFrame) -> pd.DataFrame:
@@ -38,11 +43,24 @@ def distinguish_subsets(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named_with_model(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    sides = [side for side in ("", "_a", "_b") if f"{name}{side}" in table]
-    if len({value for side in sides for value in table[f"{name}{side}"].dropna()}) < 2:
-        return table
-    named = {f"model{side}": table[f"model{side}"] + ", " + table[f"{name}{side}"] for side in sides}
+    return table if len(_values(table, name)) < 2 else _joined(table, name)
+
+
+def _values(table: pd.DataFrame, name: str) -> set[str]:
+    return {value for side in _sides(table, name) for value in table[f"{name}{side}"].dropna()}
+
+
+def _joined(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    named = {
+        f"model{side}": table[f"model{side}"] + ", " + table[f"{name}{side}"]
+        for side in _sides(table, name)
+    }
     return table.assign(**named)
+
+
+def _sides(table: pd.DataFrame, name: str) -> list[str]:
+    """The columns of a name: itself, or those of the two networks of a pair."""
+    return [side for side in ("", "_a", "_b") if f"{name}{side}" in table]
 
 
 def whole_starts(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medtransfer.config.dataset import DatasetSettings
@@ -42,7 +43,9 @@ METRICS = Schema(
         "images": Column("integer", "images of the part; 0 where not known"),
         "patients": Column("integer", "patients of the part; 0 where not known"),
         "training_images": Column("integer", "images the run was trained on; 0 where not known"),
-        "test_train_ratio": Column("number", "images of the part over training images"),
+        "test_train_ratio": Column(
+            "number", "test images over training images; empty without a test part"
+        ),
         "parameters": Column("number", "weights and biases of the network; empty where not known"),
     },
     families={},
@@ -144,11 +147,11 @@ def run_metrics(
     fitted = None
     if "validation" in parts:
         fitted = temperature(predictions_of(parts["validation"], dataset))
+    ratio = len(parts["test"]) / record["training_images"] if "test" in parts else np.nan
     rows = []
     for part, table in parts.items():
         scores = _scores(predictions_of(table, dataset), fitted)
         images, patients = len(table), table["patient"].nunique()
-        ratio = images / record["training_images"]
         about = (images, patients, record["training_images"], ratio, record["parameters"])
         for metric, value in scores.items():
             rows.append((part, metric, metric == dataset.target_metric, value, *about))

@@ -67,7 +67,7 @@ def draw_reliability(ax: Axes, bins: pd.DataFrame, styles: dict[str, InitStyle])
     ax.plot([0, 1], [0, 1], color="#888888", linewidth=0.8)
     heights = -STRIP / 2 - offsets(len(styles), STRIP * 0.8)
     for height, (init, style) in zip(heights, styles.items(), strict=True):
-        own = bins[(bins["init"] == init) & (bins["count"] > 0)]
+        own = bins[bins["init"] == init]
         mean = own.groupby("bin")[["confidence", "observed"]].mean()
         ax.plot(
             own["confidence"], own["observed"], ".", color=style.colour, markersize=2.5, alpha=0.35,

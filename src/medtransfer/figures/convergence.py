@@ -100,9 +100,9 @@ def not_there_yet(steps: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, n
         K rising steps, and the share of runs that aren't there from each of them on.
     """
     curve = SurvfuncRight(steps.astype(float), reached.astype(int))
-    fell = curve.n_events > 0
-    shares = np.concatenate([[1.0], curve.surv_prob[fell]])
-    return np.concatenate([[0.0], curve.surv_times[fell], [steps.max()]]), np.append(shares, shares[-1])
+    # the times of events alone
+    shares = np.concatenate([[1.0], curve.surv_prob])
+    return np.concatenate([[0.0], curve.surv_times, [steps.max()]]), np.append(shares, shares[-1])
 
 
 def draw_differences(ax: Axes, tests: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
@@ -116,9 +116,7 @@ def draw_differences(ax: Axes, tests: pd.DataFrame, styles: dict[str, InitStyle]
     if tests.empty:
         ax.set_axis_off()
         return
-    names = {
-        f"difference{end}": name for end, name in (("", "mean"), ("_low", "low"), ("_high", "high"))
-    }
+    names = {"difference": "mean", "difference_low": "low", "difference_high": "high"}
     rows = tests[["init", *names]].rename(columns=names)
     # where nobody got there, both waited till the end: that is no difference of 0
     nobody = tests[["reached", "reference_reached"]].sum(axis=1) == 0

@@ -85,7 +85,7 @@ def draw_values(ax: Axes, cells: pd.DataFrame, styles: dict[str, InitStyle]) -> 
     ax.grid(axis="x", visible=False)
     ax.set_ylabel(metric_label(cells))
     first = cells.iloc[0]
-    ax.set_title(f"{first['dataset']}, {first['subset']}: there is {place_name(first['part'])}")
+    ax.set_title(f"{first['dataset']}, {first['subset']}, there: {place_name(first['part'])}")
 
 
 def draw_drops(ax: Axes, cells: pd.DataFrame, styles: dict[str, InitStyle]) -> None:

@@ -156,7 +156,9 @@ def auc_interval(
     The plain interval, area plus and minus z standard errors, leaves [0, 1] and covers too seldom near
     1. Areas of exactly 0 and 1 have a standard error of 0: their other end is Newcombe's (Statistics
     in Medicine 25, 2006, method 5), of as many images as there are patients with images of a class.
-    With few patients of one class and many of the other, the interval is still somewhat too short.
+    Where patients have several images, the quantile is Student's with Welch and Satterthwaite's degrees of
+    freedom for the two classes: the normal one is too short for 20 patients and fewer. With few patients
+    of one class and many of the other, the interval is still somewhat too short.
 
     Args:
         labels: N of 0 and 1.
@@ -174,13 +176,31 @@ def auc_interval(
     if placements is None or math.isnan(variance):
         return AucInterval(_area(placements), math.nan, math.nan, math.nan)
     area, error = placements.area, math.sqrt(variance)
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = _quantile(placements, 0.5 + confidence / 2)
     if 0 < area < 1:
         return AucInterval(area, error, *_logit_ends(area, error, z))
     bound = _newcombe_bound(
         len(np.unique(placements.positive_clusters)), len(np.unique(placements.negative_clusters)), z
     )
     return AucInterval(area, error, *((bound, 1.0) if area == 1 else (0.0, 1 - bound)))
+
+
+def _quantile(placements: _Placements, tail: float) -> float:
+    """Of the normal distribution; of Student's where patients have several images."""
+    patients, *sums = _sums_by_patient(placements)
+    if patients == len(placements.positives) + len(placements.negatives):
+        return float(stats.norm.ppf(tail))
+    parts = [
+        (float((own**2).sum()), len(np.unique(clusters)) - 1)
+        for own, clusters in zip(
+            sums, (placements.positive_clusters, placements.negative_clusters), strict=True
+        )
+    ]
+    squares = sum(part**2 / freedom for part, freedom in parts)
+    whole = sum(part for part, _ in parts) ** 2
+    # without any spread the classes count alike
+    freedom = whole / squares if squares > 0 else min(freedom for _, freedom in parts)
+    return float(stats.t.ppf(tail, freedom))
 
 
 def _logit_ends(area: float, error: float, z: float) -> tuple[float, float]:

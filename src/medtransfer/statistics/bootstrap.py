@@ -13,7 +13,7 @@ from scipy import stats
 from medtransfer.errors import DataError
 from medtransfer.seeds import derived_seed
 
-METHODS = ("bca", "percentile")
+METHODS = ("bca", "percentile", "expanded")
 # With more clusters than this, the acceleration is taken from groups of clusters.
 MOST_LEFT_OUT = 400
 # Values closer than this share of the largest one differ by rounding only.
@@ -61,7 +61,8 @@ def cluster_bootstrap(  # noqa: PLR0913 (the last four are how it is drawn and c
         cluster: column that names the cluster of a row; None if each row is its own.
         n_resamples: how many draws.
         confidence: coverage of the interval, between 0 and 1.
-        method: bca or percentile.
+        method: bca or percentile; or expanded, BCa that allows for few clusters: with fewer than 50 or
+            so the others are too short.
         seed: of the draws.
 
     Raises:
@@ -85,7 +86,7 @@ def cluster_bootstrap(  # noqa: PLR0913 (the last four are how it is drawn and c
     if method == "percentile" and count > 1:
         return percentile_interval(estimate, replicates, confidence)
     influences = np.array([estimate - value(weights) for weights in left_out(count, seed)])
-    return bca_interval(estimate, replicates, [influences], confidence)
+    return bca_interval(estimate, replicates, [influences], confidence, expanded=method == "expanded")
 
 
 def _in_order(table: pd.DataFrame, cluster: str | None) -> tuple[pd.DataFrame, np.ndarray]:
@@ -136,7 +137,12 @@ def left_out(count: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def bca_interval(
-    estimate: float, replicates: np.ndarray, influences: Sequence[np.ndarray], confidence: float
+    estimate: float,
+    replicates: np.ndarray,
+    influences: Sequence[np.ndarray],
+    confidence: float,
+    *,
+    expanded: bool = False,
 ) -> Interval:
     """Bias-corrected and accelerated interval (Efron, JASA 82, 1987).
 
@@ -152,6 +158,9 @@ def bca_interval(
         influences: for each independent sample, G values: the estimate less the statistic without one
             of the clusters, or of the equally large groups of them; NaN where undefined.
         confidence: coverage of the interval, between 0 and 1.
+        expanded: with the tails that n clusters ask for: Student's quantiles with n - 1 degrees of
+            freedom, times sqrt(n / (n - 1)), for normal ones. So Hesterberg (The American Statistician
+            69, 2015) has it for percentiles; several samples have Welch and Satterthwaite's freedom.
     """
     check_confidence(confidence)
     defined = replicates[np.isfinite(replicates)]
@@ -164,8 +173,9 @@ def bca_interval(
     if below in (0.0, 1.0):
         return _interval(estimate, replicates, (math.nan, math.nan))
     shift, acceleration = float(stats.norm.ppf(below)), _acceleration(influences)
-    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-    levels = [_bca_level(float(z), shift, acceleration) for z in stats.norm.ppf(tails)]
+    tail = 0.5 + confidence / 2
+    reach = _expanded_quantile(tail, influences) if expanded else float(stats.norm.ppf(tail))
+    levels = [_bca_level(z, shift, acceleration) for z in (-reach, reach)]
     return _interval(estimate, replicates, np.quantile(defined, levels))
 
 
@@ -188,6 +198,19 @@ def _bca_level(z: float, shift: float, acceleration: float) -> float:
     if slowed <= 0:  # beyond the pole of the transformation
         return float(shifted > 0)
     return float(stats.norm.cdf(shift + shifted / slowed))
+
+
+def _expanded_quantile(tail: float, influences: Sequence[np.ndarray]) -> float:
+    """What stands in for the normal quantile where there are few clusters."""
+    samples = [sample[np.isfinite(sample)] for sample in influences]
+    known = [sample for sample in samples if len(sample) > 1]
+    squares = np.array([float(((sample - sample.mean()) ** 2).sum()) for sample in known])
+    if not squares.any():
+        return float(stats.norm.ppf(tail))
+    freedom = np.array([len(sample) - 1 for sample in known])
+    shares = squares / squares.sum()
+    widened = float((shares * (freedom + 1) / freedom).sum())
+    return float(stats.t.ppf(tail, 1 / (shares**2 / freedom).sum())) * math.sqrt(widened)
 
 
 def _acceleration(influences: Sequence[np.ndarray]) -> float:

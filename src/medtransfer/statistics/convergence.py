@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -58,7 +58,10 @@ CONVERGENCE_TESTS = Schema(
         "reference_mean": Column("number", "the same of the reference"),
         "reference_low": Column("number", "lower end of its interval"),
         "reference_high": Column("number", "upper end"),
-        "difference": Column("number", "difference of the restricted means of paired runs, in steps"),
+        "difference": Column(
+            "number",
+            "difference of the restricted means of paired runs, in steps; empty where nobody got there",
+        ),
         "difference_low": Column("number", "lower end of its paired interval"),
         "difference_high": Column("number", "upper end"),
         "p_log_rank": Column(
@@ -328,6 +331,9 @@ def _compared(runs: pd.DataFrame, reference: pd.DataFrame, confidence: float) ->
     own = restricted_mean(times, reached, horizon, confidence)
     other = restricted_mean(of_times, of_reached, horizon, confidence)
     paired = _paired_difference(runs, reference, horizon, confidence)
+    if not (reached.any() or of_reached.any()):
+        # two means at the horizon: nothing is known of their difference
+        paired = replace(paired, mean=math.nan, low=math.nan, high=math.nan)
     both = pd.concat([runs, reference])
     names = ["init"] * len(runs) + ["reference"] * len(reference)
     strata = both.index.get_level_values("split").to_numpy()

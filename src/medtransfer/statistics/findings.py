@@ -71,7 +71,7 @@ def _needed_in_words(row: pd.Series) -> str:
             f"needs more than {row['pairs']} {unit}{'' if row['pairs'] == 1 else 's'} to say anything"
         )
     if math.isinf(row["needed"]):
-        return f"no number of {unit}s on these images would do"
+        return f"no number of {unit}s on these images would show so small a margin"
     more, low, high = (
         _more(row[name], row["pairs"]) for name in ("needed", "needed_low", "needed_high")
     )
@@ -229,7 +229,7 @@ def _sparing_sentences(sparing: pd.DataFrame) -> Iterator[str]:
 def _limits(family: pd.DataFrame, study: StudySettings) -> str:
     pairs, unit = int(family["pairs"].min()), family["paired_by"].iloc[0]
     at_least = "at least " if family["pairs"].nunique() > 1 else ""
-    text = f"Each rests on {at_least}{pairs} {unit}s."
+    text = f"Each rests on {at_least}{pairs} {unit}{'s' * (pairs != 1)}."
     if unit == "seed":
         text += (
             " The intervals hold the variation between seeds on these images; what other patients "

@@ -126,13 +126,15 @@ class Resampled:
 
         Args:
             confidence: coverage, between 0 and 1.
-            method: bca or percentile.
+            method: bca, percentile or expanded, which allows for few patients.
         """
         check_method(method)
         samples = list(self.influences.values())
         if method == "percentile" and all(len(sample) > 1 for sample in samples):
             return percentile_interval(self.estimate, self.replicates, confidence)
-        return bca_interval(self.estimate, self.replicates, samples, confidence)
+        return bca_interval(
+            self.estimate, self.replicates, samples, confidence, expanded=method == "expanded"
+        )
 
 
 def resampled(statistic: Callable[[np.ndarray], np.ndarray], resamples: Resamples) -> Resampled:
