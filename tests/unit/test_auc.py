@@ -357,6 +357,22 @@ def test_an_area_of_1_ends_where_newcombes_error_reaches_it(positives, negatives
     assert mirrored.high == pytest.approx(1 - found.low)
 
 
+def test_the_interval_of_few_patients_has_welchs_degrees_of_freedom():
+    labels, patients = np.array([1, 1, 1, 0, 0, 0, 0]), np.array([0, 0, 1, 2, 2, 3, 4])
+    scores = np.array([5.0, 2.0, 4.0, 3.0, 1.0, 0.0, 4.5])
+    found = auc_interval(labels, scores, cluster=patients)
+    below, above = np.array([1, 0.5, 0.75]), np.array([1, 0, 0, 2]) / 3
+    area = below.mean()
+    positives = np.array([below[:2].sum() - 2 * area, below[2] - area]) / 3
+    negatives = np.array([above[:2].sum() - 2 * above.mean(), *(above[2:] - above.mean())]) / 4
+    parts = [2 * (positives**2).sum(), 1.5 * (negatives**2).sum()]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 1 + parts[1] ** 2 / 2)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts)) / (area * (1 - area))
+    assert found.auc == pytest.approx(area)
+    assert found.standard_error == pytest.approx(math.sqrt(sum(parts)))
+    assert math.log(found.high / (1 - found.high)) == pytest.approx(math.log(area / (1 - area)) + half)
+
+
 def test_an_area_of_1_counts_patients_not_images():
     labels, patients = np.repeat([1, 0], 10), np.arange(20)
     once = auc_interval(labels, labels, cluster=patients)

@@ -288,7 +288,7 @@ def test_a_negative_seed_is_refused(library):
 
 
 def test_a_study_without_grids_is_refused(library):
-    with pytest.raises(ConfigError, match="key 'grids' is an empty list"):
+    with pytest.raises(ConfigError, match="keys 'grids' and 'results' are both empty"):
         load_config({"studies": {"mine": {"title": "t", "grids": []}}}, [library])
 
 

@@ -153,7 +153,7 @@ def test_the_interval_of_patients_has_the_variance_of_a_ratio_of_their_sums():
     leads, sizes = [*leads, 1, -1], [*sizes, 1, 1]
     centre = sum(leads) / sum(sizes)
     squares = sum((lead - size * centre) ** 2 for lead, size in zip(leads, sizes, strict=True))
-    half = stats.norm.ppf(0.975) * math.sqrt(squares) / sum(sizes)
+    half = stats.t.ppf(0.975, 29) * math.sqrt(squares) / sum(sizes)
     assert abs(centre) > 0.01  # or the sizes of patients wouldn't matter
     assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
 

@@ -435,7 +435,7 @@ def test_weights_of_another_network_are_refused(finished):
 
 def auroc_of(result: RunResult) -> float:
     dataset = DatasetSettings("binary", "label", 12, manifest="m.csv", classes=("negative", "positive"))
-    table = run_metrics(result.predictions, dataset, 48)
+    table = run_metrics(result.predictions, dataset, result.facts)
     return table.query("part == 'test' and metric == 'auroc'")["value"].item()
 
 
@@ -505,7 +505,7 @@ def test_the_metric_is_the_data_sets_target_in_each_task(tmp_path, task, metric)
     labels = "label" if task != "multilabel" else ("a", "b", "c")
     classes = () if task == "multilabel" else ("a", "b", "c")
     dataset = DatasetSettings(task, labels, 12, manifest="m.csv", classes=classes)
-    found = run_metrics(result.predictions, dataset, 48)
+    found = run_metrics(result.predictions, dataset, result.facts)
     intact = found.query("part == 'test' and metric == @metric")["value"].item()
     assert (table["value"] + table["drop"]).to_numpy() == pytest.approx(np.full(len(table), intact))
     assert table["drop"].abs().max() > 0

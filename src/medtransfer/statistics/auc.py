@@ -156,9 +156,9 @@ def auc_interval(
     The plain interval, area plus and minus z standard errors, leaves [0, 1] and covers too seldom near
     1. Areas of exactly 0 and 1 have a standard error of 0: their other end is Newcombe's (Statistics
     in Medicine 25, 2006, method 5), of as many images as there are patients with images of a class.
-    Where patients have several images, the quantile is Student's with Welch and Satterthwaite's degrees of
-    freedom for the two classes: the normal one is too short for 20 patients and fewer. With few patients
-    of one class and many of the other, the interval is still somewhat too short.
+    Where patients have several images, the quantile is Student's with Welch and Satterthwaite's
+    degrees of freedom of the two classes: the normal one makes it too short for 20 patients and fewer.
+    With few patients of one class and many of the other, the interval is still somewhat too short.
 
     Args:
         labels: N of 0 and 1.
@@ -176,9 +176,10 @@ def auc_interval(
     if placements is None or math.isnan(variance):
         return AucInterval(_area(placements), math.nan, math.nan, math.nan)
     area, error = placements.area, math.sqrt(variance)
-    z = _quantile(placements, 0.5 + confidence / 2)
+    tail = 0.5 + confidence / 2
     if 0 < area < 1:
-        return AucInterval(area, error, *_logit_ends(area, error, z))
+        return AucInterval(area, error, *_logit_ends(area, error, _quantile(placements, tail)))
+    z = float(stats.norm.ppf(tail))
     bound = _newcombe_bound(
         len(np.unique(placements.positive_clusters)), len(np.unique(placements.negative_clusters)), z
     )
@@ -203,8 +204,8 @@ def _quantile(placements: _Placements, tail: float) -> float:
     return float(stats.t.ppf(tail, freedom))
 
 
-def _logit_ends(area: float, error: float, z: float) -> tuple[float, float]:
-    centre, half = special.logit(area), z * error / (area * (1 - area))
+def _logit_ends(area: float, error: float, quantile: float) -> tuple[float, float]:
+    centre, half = special.logit(area), quantile * error / (area * (1 - area))
     return float(special.expit(centre - half)), float(special.expit(centre + half))
 
 

@@ -58,7 +58,8 @@ def mcnemar(
     one image a patient it is McNemar's without correction. The interval is that of Bonett & Price
     (British Journal of Mathematical and Statistical Psychology 65, 2012), with sums over patients in
     its variance and, where patients have several images, Student's quantile with one degree of freedom
-    less than patients: the normal one makes it too short for 20 patients and fewer. Without discordant images all p are 1; without images nothing is defined.
+    less than patients: the normal one makes it too short for 20 patients and fewer. Without discordant
+    images all p are 1; without images nothing is defined.
 
     Args:
         labels: N classes.
