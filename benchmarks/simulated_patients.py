@@ -283,10 +283,10 @@ def groups(slopes: tuple[float, ...], patients: int, generator: np.random.Genera
     truths = [population_value("auroc", Answers(slope=slope)) for slope in slopes]
     low, high = interval_of_largest([-value for value in sides[0]], 0.95)
     gap = interval_of_largest([a - b for a, b in permutations(sides[0], 2)], 0.95)
-    naive = (largest(sides[0]) - smallest(sides[0])).interval()
+    naive = (largest(sides[0]) - smallest(sides[0])).interval(method="bca")
     both = np.argsort([one.estimate + other.estimate for one, other in zip(*sides, strict=True)])
     first, second = (side[both[-1]] - side[both[0]] for side in sides)
-    change = (first - second).interval()
+    change = (first - second).interval_of_difference()
     truth = max(truths) - min(truths)
     return {
         "worst group": covers(-high, -low, min(truths)),

@@ -12,6 +12,7 @@ from scipy import stats
 from medtransfer.errors import DataError
 from medtransfer.statistics import bootstrap
 from medtransfer.statistics.bootstrap import (
+    METHODS,
     MOST_LEFT_OUT,
     Interval,
     bca_interval,
@@ -88,6 +89,9 @@ def test_the_expanded_interval_is_the_bca_interval_of_the_confidence_that_few_cl
     found = bca_interval(sample.mean(), replicates, [influences], 0.9, expanded=True)
     expected = bca_interval(sample.mean(), replicates, [influences], 1 - 2 * stats.norm.sf(reach))
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    plain = percentile_interval(sample.mean(), replicates, 1 - 2 * stats.norm.sf(reach))
+    percentiles = percentile_interval(sample.mean(), replicates, 0.9, [influences])
+    assert (percentiles.low, percentiles.high) == pytest.approx((plain.low, plain.high), rel=1e-9)
     # a second sample without any influence changes nothing
     both = bca_interval(sample.mean(), replicates, [influences, np.zeros(3)], 0.9, expanded=True)
     assert (both.low, both.high) == pytest.approx((found.low, found.high), rel=1e-9)
@@ -131,7 +135,7 @@ def test_the_bca_interval_of_a_skewed_sample_lies_to_the_right_of_the_percentile
     assert found.high > plain.high
 
 
-@pytest.mark.parametrize("method", ["bca", "percentile", "expanded"])
+@pytest.mark.parametrize("method", METHODS)
 def test_images_of_patients_give_the_interval_of_the_table_of_sums_over_patients(method):
     table = clustered_table()
     sums = table.groupby("patient")["value"].agg(["sum", "size"]).reset_index()
@@ -251,7 +255,7 @@ def is_undefined(found: Interval) -> bool:
 
 def test_fewer_than_two_clusters_have_no_interval():
     one = pd.DataFrame({"patient": ["a", "a"], "value": [1.0, 3.0]})
-    for method in ("bca", "percentile", "expanded"):
+    for method in METHODS:
         found = cluster_bootstrap(mean_value, one, "patient", 20, method=method)
         assert found.estimate == 2.0
         assert is_undefined(found)
@@ -266,7 +270,7 @@ def test_two_clusters_have_an_interval_between_them():
     assert (found.estimate, found.low, found.high) == (1.0, 0.5, 2.0)
 
 
-@pytest.mark.parametrize("method", ["bca", "percentile", "expanded"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_statistic_that_never_varies_has_an_interval_of_no_width(method):
     table = clustered_table()
     found = cluster_bootstrap(lambda _: 0.7, table, "patient", 50, method=method)
@@ -287,7 +291,7 @@ def test_equal_replicates_beside_undefined_ones_say_nothing():
     def both(rows: pd.DataFrame) -> float:
         return 1.0 if rows["label"].nunique() == 2 else math.nan
 
-    for method in ("bca", "percentile", "expanded"):
+    for method in METHODS:
         found = cluster_bootstrap(both, table, None, 100, method=method)
         assert found.estimate == 1
         assert 20 < found.undefined < 80
@@ -360,7 +364,10 @@ def test_rows_without_a_cluster_are_an_error(gap):
         ({"n_resamples": 0}, "n_resamples is 0; allowed: 1 or more"),
         ({"confidence": 95}, "confidence is 95; allowed: between 0 and 1"),
         ({"confidence": 1.0}, "allowed: between 0 and 1"),
-        ({"method": "basic"}, "method is 'basic'; allowed: bca, percentile, expanded"),
+        (
+            {"method": "basic"},
+            "method is 'basic'; allowed: bca, percentile, expanded_bca, expanded_percentile",
+        ),
     ],
 )
 def test_arguments_out_of_range_are_errors(settings, message):

@@ -16,7 +16,7 @@ from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.study import StudySettings
 from medtransfer.evaluation.predictions import predictions_of
 from medtransfer.evaluation.selective import area
-from medtransfer.statistics.bootstrap import Interval, bca_interval
+from medtransfer.statistics.bootstrap import Interval, bca_interval, percentile_interval
 from medtransfer.statistics.patients import PATIENT_INTERVALS, patient_intervals
 from medtransfer.statistics.resampling import patient_resamples
 
@@ -81,8 +81,10 @@ def repeated(table: pd.DataFrame, weights: np.ndarray) -> pd.DataFrame:
     return table.loc[np.repeat(table.index, weights)]
 
 
-def by_hand(statistic, given: list[pd.DataFrame], name: str = "test") -> Interval:
-    """The BCa interval of a statistic of the tables, whose rows are repeated together.
+def by_hand(
+    statistic, given: list[pd.DataFrame], name: str = "test", difference: bool = False
+) -> Interval:
+    """The interval of a statistic of the tables, whose rows are repeated together.
 
     The patients of all tables are drawn; an image that several tables have is one image.
     """
@@ -96,7 +98,9 @@ def by_hand(statistic, given: list[pd.DataFrame], name: str = "test") -> Interva
     estimate = statistic(given)
     replicates = np.array([value(weights) for weights in drawn.weights])
     without = np.array([value(weights) for weights in drawn.left_out])
-    return bca_interval(estimate, replicates, [estimate - without], 0.95)
+    if difference:
+        return percentile_interval(estimate, replicates, 0.95, [estimate - without])
+    return bca_interval(estimate, replicates, [estimate - without], 0.95, expanded=True)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,10 @@ def test_means_and_differences_are_those_of_repeated_rows_of_patients(dataset, m
         ),
     ]
     for where, statistic in cases:
-        row, expected = row_of(found, **where), by_hand(statistic, given)
+        row, expected = (
+            row_of(found, **where),
+            by_hand(statistic, given, difference=bool(where["reference"])),
+        )
         assert row[["mean", "error", "low", "high"]].tolist() == pytest.approx(
             [expected.estimate, expected.error, expected.low, expected.high]
         )
@@ -177,7 +184,9 @@ def test_calibration_and_selection_have_intervals_beside_the_target_metric(metri
     given = tables()
     found = row_of(intervals(FOUR, given), reference="random", metric=metric)
     expected = by_hand(
-        lambda t: np.mean([measure(t[2]) - measure(t[0]), measure(t[3]) - measure(t[1])]), given
+        lambda t: np.mean([measure(t[2]) - measure(t[0]), measure(t[3]) - measure(t[1])]),
+        given,
+        difference=True,
     )
     assert found[["mean", "error", "low", "high"]].tolist() == pytest.approx(
         [expected.estimate, expected.error, expected.low, expected.high]

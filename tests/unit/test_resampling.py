@@ -13,7 +13,7 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.metrics import evaluate
 from medtransfer.evaluation.predictions import Predictions
 from medtransfer.statistics import resampling
-from medtransfer.statistics.bootstrap import MOST_LEFT_OUT, cluster_bootstrap
+from medtransfer.statistics.bootstrap import METHODS, MOST_LEFT_OUT, cluster_bootstrap
 from medtransfer.statistics.resampling import (
     Resampled,
     combined,
@@ -127,7 +127,7 @@ def test_the_interval_is_about_that_of_the_bootstrap_of_tables():
     samples = patient_resamples(PATIENTS, "test", 4000)
     table = pd.DataFrame({"patient": PATIENTS, "value": values})
     found = resampled(mean_of(values), samples)
-    for method in ("bca", "percentile", "expanded"):
+    for method in METHODS:
         interval = found.interval(0.9, method)
         expected = cluster_bootstrap(
             lambda rows: rows["value"].mean(), table, "patient", 4000, confidence=0.9, method=method
@@ -266,10 +266,18 @@ def test_undefined_values_pass_through():
         assert np.isfinite([found.low, found.high]).all()
 
 
+def test_a_difference_has_percentiles_for_its_interval():
+    samples = patient_resamples(PATIENTS, "test", 300)
+    found = resampled(mean_of(values_of(6)), samples)
+    assert found.interval_of_difference(0.8) == found.interval(0.8, "expanded_percentile")
+    assert found.interval_of_difference() == found.interval(0.95, "expanded_percentile")
+    assert found.interval() == found.interval(0.95, "expanded_bca")
+
+
 def test_one_patient_has_an_estimate_and_no_interval():
     samples = patient_resamples(["a", "a"], "test", 20)
     found = resampled(lambda weights: weights @ np.array([0.5, 1.0]), samples)
-    for method in ("bca", "percentile", "expanded"):
+    for method in METHODS:
         interval = found.interval(method=method)
         assert interval.estimate == 1.5
         assert math.isnan(interval.low)
@@ -278,7 +286,7 @@ def test_one_patient_has_an_estimate_and_no_interval():
     for method in (
         "bca",
         "percentile",
-        "expanded",
+        "expanded_bca",
     ):  # nothing is known of the variation of one of the sets
         assert math.isnan((many - found).interval(method=method).low)
 

@@ -18,7 +18,9 @@ from medtransfer.evaluation.shift import (
     scored_classes,
     shift_table,
 )
+from medtransfer.statistics.bootstrap import Interval
 from medtransfer.statistics.part_samples import part_samples
+from medtransfer.statistics.resampling import Resampled
 
 BINARY = DatasetSettings(
     task="binary", labels="y", image_size=8, manifest="m.csv", classes=("no", "yes")
@@ -123,6 +125,16 @@ def test_differences_of_inits_are_paired_through_the_patients(shifted):
     gain = pick(table, init="s", reference="random", part="external", quantity="test")
     errors = [pick(table, init=i, part="external", quantity="test")["error"] for i in ("s", "random")]
     assert gain["error"] < 0.8 * np.hypot(*errors)
+
+
+def test_differences_of_inits_have_the_interval_of_differences(monkeypatch):
+    ends = Interval(0.0, 7.0, 8.0, 0.0, 0)
+    monkeypatch.setattr(Resampled, "interval_of_difference", lambda *_: ends)
+    tables = [pd.concat([part("test", k), part("external", 10 + k)]) for k in range(4)]
+    table = shift_table(runs(["random", "s"]), tables, BINARY, STUDY)
+    of_differences = table["reference"] != ""
+    assert of_differences.any()
+    assert ((table["low"] == 7.0) == of_differences).all()
 
 
 def bootstrap_error(tables: list[pd.DataFrame], draws: int) -> float:

@@ -40,14 +40,14 @@ def test_every_shipped_study_plans_the_runs_of_its_grids(study, tmp_path):
     settings = yaml.safe_load(study.read_text())
     expected = 0
     for block in settings["studies"].values():
-        for grid in block["grids"]:
+        for grid in block.get("grids", []):
             size = 1
             for name in ("datasets", "models", "inits", "subsets", "splits", "seeds"):
                 size *= len(
                     grid.get(name, {"subsets": [1], "splits": [1], "seeds": [1, 2, 3]}.get(name))
                 )
             expected += size
-    assert workspace.planned("--configfile", str(study))["train"] == expected
+    assert workspace.planned("--configfile", str(study)).get("train", 0) == expected
 
 
 def test_data_that_are_not_there_are_named_when_they_are_needed(tmp_path):

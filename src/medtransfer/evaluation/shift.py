@@ -29,7 +29,9 @@ VALUE_COLUMNS = {
     "mean": Column("number", "mean over the runs, or over the pairs of runs; empty where undefined"),
     "sd": Column("number", "standard deviation over them; empty for one"),
     "error": Column("number", "standard deviation of the mean over bootstrap samples of patients"),
-    "low": Column("number", "lower end of its BCa interval over samples of patients"),
+    "low": Column(
+        "number", "lower end of its interval over samples of patients: BCa, of a difference percentiles"
+    ),
     "high": Column("number", "upper end of that interval"),
     "undefined": Column("integer", "samples of patients without a value, which are left out"),
     "runs": Column("integer", "runs, or pairs of runs, in the mean"),
@@ -276,7 +278,9 @@ def _quantities(
 ) -> Iterator[dict[str, object]]:
     for quantity in runs[0]:
         values = [run[quantity] for run in runs]
-        interval = mean(values).interval(study.confidence)
+        averaged = mean(values)
+        taken = averaged.interval_of_difference if names["reference"] else averaged.interval
+        interval = taken(study.confidence)
         estimates = [value.estimate for value in values]
         yield {
             **names,

@@ -38,8 +38,8 @@ from medtransfer.evaluation.subgroup_values import (
     ScoredRun,
     group_values,
 )
+from medtransfer.statistics.bootstrap import Interval
 from medtransfer.statistics.comparison import compared
-from medtransfer.statistics.resampling import Resampled
 from medtransfer.tables import Column, Schema, table_of
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ SUBGROUPS = Schema(
         **_CELL,
         "group": Column("text", "value of the column, band of numbers, or (missing)"),
         "mean": Column("number", "mean over the runs in which it is defined"),
-        "low": Column("number", "lower end of its BCa interval over patients; empty for small groups"),
+        "low": Column("number", "lower end of its interval over patients; empty for small groups"),
         "high": Column("number", "upper end of that interval"),
         "sd": Column("number", "standard deviation over the runs; empty for one run"),
         "runs": Column("integer", "runs in the mean"),
@@ -191,7 +191,7 @@ def _group_rows(values: GroupValues, confidence: float) -> Iterator[dict[str, ob
     for init, groups in values.by_init.items():
         for group in groups:
             estimates, sizes = group.estimates, group.sizes.values()
-            low, high = (math.nan, math.nan) if group.small else _interval(group.mean, confidence)
+            low, high = (math.nan, math.nan) if group.small else _ends(group.mean.interval(confidence))
             yield {
                 "init": init,
                 "group": group.name,
@@ -272,11 +272,12 @@ def _changes(
     best, worst = _best_and_worst(pairs, both)
     about = _about([best[0], worst[0]], pairs)
     changes = [own.mean - other.mean for own, other in (best, worst)]
-    of_runs = [own.estimates - other.estimates for own, other in (best, worst)]
-    yield _row("worst", changes[1].estimate, _interval(changes[1], confidence), of_runs[1], about)
     gap = sign * (changes[0] - changes[1])
+    ends = [_ends(change.interval_of_difference(confidence)) for change in (changes[1], gap)]
+    of_runs = [own.estimates - other.estimates for own, other in (best, worst)]
+    yield _row("worst", changes[1].estimate, ends[0], of_runs[1], about)
     of_gap = sign * (of_runs[0] - of_runs[1])
-    yield _row("gap", gap.estimate, _interval(gap, confidence), of_gap, about)
+    yield _row("gap", gap.estimate, ends[1], of_gap, about)
 
 
 def _best_and_worst(things: Sequence[T], goodness: Sequence[float]) -> tuple[T, T]:
@@ -306,6 +307,5 @@ def _row(
     return {"property": name, "value": value, "low": low, "high": high, "sd": sd, **about}
 
 
-def _interval(value: Resampled, confidence: float) -> tuple[float, float]:
-    found = value.interval(confidence)
+def _ends(found: Interval) -> tuple[float, float]:
     return found.low, found.high

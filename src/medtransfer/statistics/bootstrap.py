@@ -13,7 +13,7 @@ from scipy import stats
 from medtransfer.errors import DataError
 from medtransfer.seeds import derived_seed
 
-METHODS = ("bca", "percentile", "expanded")
+METHODS = ("bca", "percentile", "expanded_bca", "expanded_percentile")
 # With more clusters than this, the acceleration is taken from groups of clusters.
 MOST_LEFT_OUT = 400
 # Values closer than this share of the largest one differ by rounding only.
@@ -61,8 +61,8 @@ def cluster_bootstrap(  # noqa: PLR0913 (the last four are how it is drawn and c
         cluster: column that names the cluster of a row; None if each row is its own.
         n_resamples: how many draws.
         confidence: coverage of the interval, between 0 and 1.
-        method: bca or percentile; or expanded, BCa that allows for few clusters: with fewer than 50 or
-            so the others are too short.
+        method: bca or percentile; with fewer than 50 clusters or so both are too short, which
+            expanded_bca and expanded_percentile allow for.
         seed: of the draws.
 
     Raises:
@@ -86,7 +86,22 @@ def cluster_bootstrap(  # noqa: PLR0913 (the last four are how it is drawn and c
     if method == "percentile" and count > 1:
         return percentile_interval(estimate, replicates, confidence)
     influences = np.array([estimate - value(weights) for weights in left_out(count, seed)])
-    return bca_interval(estimate, replicates, [influences], confidence, expanded=method == "expanded")
+    return interval_by(method, estimate, replicates, [influences], confidence)
+
+
+def interval_by(
+    method: str,
+    estimate: float,
+    replicates: np.ndarray,
+    influences: Sequence[np.ndarray],
+    confidence: float,
+) -> Interval:
+    """The interval of one of METHODS; the other arguments are those of :func:`bca_interval`."""
+    check_method(method)
+    expanded = method.startswith("expanded")
+    if method.endswith("percentile") and all(len(sample) > 1 for sample in influences):
+        return percentile_interval(estimate, replicates, confidence, influences if expanded else ())
+    return bca_interval(estimate, replicates, influences, confidence, expanded=expanded)
 
 
 def _in_order(table: pd.DataFrame, cluster: str | None) -> tuple[pd.DataFrame, np.ndarray]:
@@ -158,9 +173,7 @@ def bca_interval(
         influences: for each independent sample, G values: the estimate less the statistic without one
             of the clusters, or of the equally large groups of them; NaN where undefined.
         confidence: coverage of the interval, between 0 and 1.
-        expanded: with the tails that n clusters ask for: Student's quantiles with n - 1 degrees of
-            freedom, times sqrt(n / (n - 1)), for normal ones. So Hesterberg (The American Statistician
-            69, 2015) has it for percentiles; several samples have Welch and Satterthwaite's freedom.
+        expanded: with the tails that few clusters ask for, as :func:`percentile_interval` has them.
     """
     check_confidence(confidence)
     defined = replicates[np.isfinite(replicates)]
@@ -179,16 +192,32 @@ def bca_interval(
     return _interval(estimate, replicates, np.quantile(defined, levels))
 
 
-def percentile_interval(estimate: float, replicates: np.ndarray, confidence: float) -> Interval:
+def percentile_interval(
+    estimate: float,
+    replicates: np.ndarray,
+    confidence: float,
+    influences: Sequence[np.ndarray] = (),
+) -> Interval:
     """Interval between quantiles of the replicates; NaN when the estimate or all are undefined.
 
     It is also NaN when all replicates are equal while others are undefined.
+
+    Args:
+        estimate: the statistic of the data.
+        replicates: B values of the resampled statistic; NaN where undefined.
+        confidence: coverage of the interval, between 0 and 1.
+        influences: those of :func:`bca_interval`, for tails that allow for few clusters: with n of them
+            normal quantiles become Student's with n - 1 degrees of freedom, times sqrt(n / (n - 1))
+            (Hesterberg, The American Statistician 69, 2015); several samples have Welch and
+            Satterthwaite's degrees of freedom. None: plain tails.
     """
     check_confidence(confidence)
     if not _has_interval(estimate, replicates):
         return _interval(estimate, replicates, (math.nan, math.nan))
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    return _interval(estimate, replicates, np.quantile(replicates[np.isfinite(replicates)], tails))
+    tail = 0.5 + confidence / 2
+    tail = float(stats.norm.cdf(_expanded_quantile(tail, influences))) if influences else tail
+    defined = replicates[np.isfinite(replicates)]
+    return _interval(estimate, replicates, np.quantile(defined, [1 - tail, tail]))
 
 
 def _bca_level(z: float, shift: float, acceleration: float) -> float:

@@ -29,7 +29,10 @@ PATIENT_INTERVALS = Schema(
         "reference": Column("text", "the init that is subtracted; empty: the metric itself"),
         "mean": Column("number", "mean over the runs, or over the pairs of runs"),
         "error": Column("number", "its standard deviation over bootstrap samples of patients"),
-        "low": Column("number", "lower end of its BCa interval over samples of patients"),
+        "low": Column(
+            "number",
+            "lower end of its interval over samples of patients: BCa, of a difference percentiles",
+        ),
         "high": Column("number", "upper end of that interval"),
         "runs": Column("integer", "runs, or pairs of runs, in the mean"),
         "patients": Column("integer", "patients of the part, of all splits"),
@@ -130,7 +133,9 @@ def _intervals(
 ) -> Iterator[dict[str, object]]:
     images = pd.concat([run.images for run in runs])
     for metric in values[0]:
-        found = mean([value[metric] for value in values]).interval(study.confidence)
+        averaged = mean([value[metric] for value in values])
+        taken = averaged.interval_of_difference if names["reference"] else averaged.interval
+        found = taken(study.confidence)
         yield {
             **names,
             "metric": metric,

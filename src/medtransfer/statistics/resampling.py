@@ -18,13 +18,11 @@ from medtransfer.evaluation.predictions import Predictions
 from medtransfer.seeds import derived_seed
 from medtransfer.statistics.bootstrap import (
     Interval,
-    bca_interval,
-    check_method,
     check_resamples,
     draws,
+    interval_by,
     left_out,
     numbered,
-    percentile_interval,
 )
 
 # Weights are handed to a statistic in blocks of at most this many numbers (32 MiB).
@@ -121,20 +119,26 @@ class Resampled:
     def __neg__(self) -> Resampled:
         return self * -1.0
 
-    def interval(self, confidence: float = 0.95, method: str = "bca") -> Interval:
-        """The interval over patients; see the functions of the two methods for degenerate cases.
+    def interval(self, confidence: float = 0.95, method: str = "expanded_bca") -> Interval:
+        """The interval over patients, by a method of :mod:`medtransfer.statistics.bootstrap`.
 
         Args:
             confidence: coverage, between 0 and 1.
-            method: bca, percentile or expanded, which allows for few patients.
+            method: one of METHODS there.
         """
-        check_method(method)
         samples = list(self.influences.values())
-        if method == "percentile" and all(len(sample) > 1 for sample in samples):
-            return percentile_interval(self.estimate, self.replicates, confidence)
-        return bca_interval(
-            self.estimate, self.replicates, samples, confidence, expanded=method == "expanded"
-        )
+        return interval_by(method, self.estimate, self.replicates, samples, confidence)
+
+    def interval_of_difference(self, confidence: float = 0.95) -> Interval:
+        """That of a difference of two runs or inits through the same patients: by percentiles.
+
+        Such a difference is hardly skewed, and BCa's bias correction, made for what is, does harm: for
+        the AUPRC and rare classes its intervals are as wide and hold the truth in 90 of 100 studies.
+
+        Args:
+            confidence: coverage, between 0 and 1.
+        """
+        return self.interval(confidence, "expanded_percentile")
 
 
 def resampled(statistic: Callable[[np.ndarray], np.ndarray], resamples: Resamples) -> Resampled:
