@@ -8,6 +8,9 @@ import pytest
 import yaml
 from conftest import PROJECT, Workspace, analysed, searched
 
+from medtransfer.config.analyses import extra_weights
+from medtransfer.config.load import load_config
+from medtransfer.config.runs import all_runs
 from medtransfer.config.study import ALL_FIGURES
 
 # jobs of analyses of representations, and which of them make the table of each figure
@@ -35,19 +38,11 @@ def test_all_is_a_target_in_front_of_the_resources(tmp_path):
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
-def test_every_shipped_study_plans_the_runs_of_its_grids(study, tmp_path):
-    workspace = Workspace(tmp_path)
-    settings = yaml.safe_load(study.read_text())
-    expected = 0
-    for block in settings["studies"].values():
-        for grid in block.get("grids", []):
-            size = 1
-            for name in ("datasets", "models", "inits", "subsets", "splits", "seeds"):
-                size *= len(
-                    grid.get(name, {"subsets": [1], "splits": [1], "seeds": [1, 2, 3]}.get(name))
-                )
-            expected += size
-    assert workspace.planned("--configfile", str(study)).get("train", 0) == expected
+def test_every_shipped_study_plans_its_runs_and_their_pre_training(study, tmp_path):
+    config = load_config(yaml.safe_load(study.read_text()), [PROJECT / "config"])
+    expected = len(all_runs(config, extra_weights(config)))
+    planned = Workspace(tmp_path).planned("--configfile", str(study))
+    assert planned.get("train", 0) == expected
 
 
 def test_data_that_are_not_there_are_named_when_they_are_needed(tmp_path):
