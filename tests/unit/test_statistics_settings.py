@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from medtransfer.config.names import NAME_RULE
+from medtransfer.config.results import ResultsSettings
 from medtransfer.config.statistics import DEFAULT_MARGINS, FamilySettings, StatisticsSettings
-from medtransfer.config.study import METRIC_FIGURES, StudySettings
+from medtransfer.config.study import METRIC_FIGURES, GridSettings, StudySettings
 from medtransfer.config.typed import parse
 from medtransfer.errors import ConfigError
 
@@ -129,3 +130,20 @@ def test_of_results_alone_only_figures_of_metrics_are_drawn():
     with pytest.raises(ConfigError, match=r"figure 'calibration' needs runs, and 'grids' is empty"):
         study(results=RESULTS, figures=["gains", "calibration"])
     assert "calibration" in study(grids=[GRID], figures=["calibration"]).drawn
+
+
+def test_a_family_of_starts_that_no_run_has_is_an_error():
+    settings = StatisticsSettings(
+        families=(FamilySettings("f", (("all", "random"), ("imagenet", "src"))),)
+    )
+    grid = GridSettings(recipe="r", datasets=("d",), models=("m",), inits=("random", "src"))
+    with pytest.raises(ConfigError, match=r"family 'f' compares 'imagenet', .*'random', 'src'"):
+        StudySettings(title="t", grids=(grid,), statistics=settings)
+
+
+def test_a_metric_from_elsewhere_without_a_margin_is_an_error_before_anything_runs():
+    results = ResultsSettings(table="t.csv", target="dice")
+    with pytest.raises(ConfigError, match="no margin of 'dice'"):
+        StudySettings(title="t", results=results)
+    given = StatisticsSettings(margins={"dice": 0.01})
+    assert StudySettings(title="t", results=results, statistics=given).drawn

@@ -16,8 +16,8 @@ Values = dict[tuple[str, int], float] | list[float]
 def study(
     reference: str = "random", statistics: dict[str, Any] | None = None, **settings: Any
 ) -> StudySettings:
-    """A study of three inits; ``statistics`` are keys of StatisticsSettings."""
-    inits = ("random", "src", "src-stats", "gabor")
+    """A study of several inits; ``statistics`` are keys of StatisticsSettings."""
+    inits = ("random", "src", "src-stats", "gabor", "other", "absent")
     grid = GridSettings(recipe="r", datasets=("d",), models=("m",), inits=inits)
     given = {"title": "A toy.", "grids": (grid,), "reference": reference} | settings
     return StudySettings(**given, statistics=StatisticsSettings(**(statistics or {})))

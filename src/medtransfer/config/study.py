@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -97,30 +98,65 @@ class StudySettings:
     )
 
     def __post_init__(self) -> None:
+        problems = [
+            *self._run_problems(),
+            *self._statistics_problems(),
+            *self._figure_problems(),
+        ]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _run_problems(self) -> Iterator[str]:
         if not self.grids and self.results is None:
-            raise ConfigError(
+            yield (
                 "keys 'grids' and 'results' are both empty; a study needs at least one block of runs "
                 "or a table of results"
             )
-        if self.results is None and not any(self.reference in grid.inits for grid in self.grids):
-            inits = sorted({init for grid in self.grids for init in grid.inits})
-            raise ConfigError(f"reference '{self.reference}' is no init of the grids; allowed: {inits}")
+        elif self.results is None and self.reference not in self._inits:
+            inits = sorted(self._inits)
+            yield f"reference '{self.reference}' is no init of the grids; allowed: {inits}"
+
+    def _statistics_problems(self) -> Iterator[str]:
+        """Comparisons of starts that no run has, and a metric from elsewhere without a margin."""
+        if self.results is not None:
+            yield from _problems_of(self.statistics.margin, self.results.target)
+            return
+        for family in self.statistics.families:
+            named = {init for pair in family.comparisons for init in pair} - {"all"}
+            for init in sorted(named - self._inits):
+                yield (
+                    f"family '{family.name}' compares '{init}', which is no init of the grids; "
+                    f"allowed: {sorted(self._inits)}"
+                )
+
+    def _figure_problems(self) -> Iterator[str]:
         if not self.corruptions or len(set(self.corruptions)) < len(self.corruptions):
-            raise ConfigError(
+            yield (
                 f"key 'corruptions' is {list(self.corruptions)}; allowed: each at most once, of "
                 + ", ".join(ALL_CORRUPTIONS)
             )
         unfit = [name for name in self.figures if not self.grids and name not in METRIC_FIGURES]
         if unfit:
-            raise ConfigError(
+            yield (
                 f"figure '{unfit[0]}' needs runs, and 'grids' is empty; allowed without: "
                 + ", ".join(METRIC_FIGURES)
             )
 
     @property
+    def _inits(self) -> set[str]:
+        return {init for grid in self.grids for init in grid.inits}
+
+    @property
     def drawn(self) -> tuple[FigureName, ...]:
         """The figures of the study."""
         return self.figures or (DEFAULT_FIGURES if self.grids else METRIC_FIGURES)
+
+
+def _problems_of(check: Callable[[str], object], value: str) -> Iterator[str]:
+    try:
+        check(value)
+    except ConfigError as error:
+        yield str(error)
 
 
 @dataclass(frozen=True)
