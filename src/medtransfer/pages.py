@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; padding: 0 1rem; }
-main { max-width: 84rem; margin: auto; overflow-x: auto; }
+main { max-width: 96rem; margin: auto; overflow-x: auto; }
 p { max-width: 60rem; }
 table { border-collapse: collapse; margin: .6rem 0 1.6rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .55rem; text-align: left; border-bottom: 1px solid #ddd; }
+td:not(.number) { min-width: 6rem; }
 th { border-bottom: 2px solid #888; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 caption { text-align: left; color: #555; padding-bottom: .3rem; }

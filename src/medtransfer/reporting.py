@@ -12,7 +12,14 @@ import pandas as pd
 from medtransfer.config.study import StudySettings
 from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
 from medtransfer.pages import counts, page, paragraph, table
-from medtransfer.statistics.findings import answers, depths, headline, in_words
+from medtransfer.statistics.findings import (
+    UNDECIDED,
+    answers,
+    depths,
+    headline,
+    in_short,
+    more_needed,
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,9 @@ def summary_page(
         table(
             f"Paired differences on the test set with {percent} t intervals between seeds or folds, "
             "and with the variation between samples of patients added; p after the correction within "
-            "the declared family. “Detectable” is what these repeats would have found with a power of "
-            f"{study.statistics.power:.0%}. “Can't tell” is not “no difference”.",
+            "the declared family. “Detectable” is what these repeats would have found, “more "
+            f"needed” how many would decide, with a power of {study.statistics.power:.0%}. Equivalent: "
+            f"within {_margins(tables.verdicts)}. “Can't tell” is not “no difference”.",
             _VERDICT_TEXTS,
             _VERDICT_NUMBERS,
             _verdict_rows(headline(tables.verdicts)),
@@ -141,8 +149,8 @@ def _answer_sections(verdicts: pd.DataFrame, study: StudySettings) -> Iterable[s
 
 _VERDICT_TEXTS = ("data set", "network", "training data", "comparison", "metric", "verdict")
 _VERDICT_NUMBERS = (
-    "difference", "interval", "with patients", "margin", "p (adjusted)", "p (equivalent)",
-    "standardised", "detectable", "pairs",
+    "difference", "interval", "with patients", "p (adjusted)", "p (equivalent)", "standardised",
+    "detectable", "pairs", "more needed",
 )  # fmt: skip
 
 
@@ -166,12 +174,27 @@ def _verdict_rows(verdicts: pd.DataFrame) -> Iterable[tuple[str, ...]]:
     for _, row in verdicts.iterrows():
         yield (
             row["dataset"], row["model"], row["subset"], f"{row['init']} − {row['reference']}",
-            METRIC_LABELS.get(row["metric"], row["metric"]), in_words(row),
+            METRIC_LABELS.get(row["metric"], row["metric"]), in_short(row),
             _number(row["mean"], "+.3f"), _interval(row, "+.3f"), _range(row, "both", "+.3f"),
-            f"{row['margin']:g}", _number(row["p_adjusted"], ".3g"),
-            _number(row["p_equivalent_adjusted"], ".3g"), _number(row["standardised"], "+.2f"),
-            _number(row["detectable"], ".3f"), f"{row['pairs']} {row['paired_by']}s",
+            _number(row["p_adjusted"], ".3g"), _number(row["p_equivalent_adjusted"], ".3g"),
+            _number(row["standardised"], "+.2f"), _number(row["detectable"], ".3f"),
+            f"{row['pairs']} {row['paired_by']}s", _more_needed(row),
         )  # fmt: skip
+
+
+def _more_needed(row: pd.Series) -> str:
+    if row["verdict"] != UNDECIDED:
+        return ""
+    if not (np.isfinite(row["p"]) and row["needed"] > 0):
+        return "–"
+    more, low, high = more_needed(row)
+    return more if more == high else f"{more} ({low} to {high})"
+
+
+def _margins(verdicts: pd.DataFrame) -> str:
+    """The margin of each metric, in words."""
+    margins = verdicts.drop_duplicates("metric").set_index("metric")["margin"]
+    return ", ".join(f"±{value:g} {METRIC_LABELS.get(name, name)}" for name, value in margins.items())
 
 
 def _range(row: pd.Series, kind: str, form: str) -> str:

@@ -92,4 +92,4 @@ def draw_drops(ax: Axes, drops: pd.DataFrame, styles: dict[str, InitStyle]) -> N
         ax.set_axis_off()
         return
     draw_own_and_differences(ax, drops, styles)
-    ax.set_xlabel(f"lost {metric_label(drops)}: clean − corrupted,\nmean over all corruptions")
+    ax.set_xlabel(f"lost {metric_label(drops)},\nmean over all corruptions")

@@ -49,6 +49,12 @@ def depths(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def in_words(row: pd.Series) -> str:
     """The verdict of a row of VERDICTS, with what would decide an open one."""
+    remark = f" ({_needed_in_words(row)})" if row["verdict"] == UNDECIDED else ""
+    return in_short(row) + remark
+
+
+def in_short(row: pd.Series) -> str:
+    """The verdict alone."""
     if row["verdict"] in ("helps", "harms"):
         small = ", by less than the margin" if row["within_margin"] else ""
         return f"{row['verdict']}{small}{_patients_in_words(row)}"
@@ -56,7 +62,7 @@ def in_words(row: pd.Series) -> str:
         return f"equivalent within ±{row['margin']:g}{_patients_in_words(row)}"
     if row["verdict"] == "not declared":
         return "not declared, only looked at"
-    return f"can't tell yet ({_needed_in_words(row)})"
+    return "can't tell yet"
 
 
 def _patients_in_words(row: pd.Series) -> str:
@@ -72,16 +78,22 @@ def _needed_in_words(row: pd.Series) -> str:
         )
     if math.isinf(row["needed"]):
         return f"no number of {unit}s on these images would show so small a margin"
+    more, low, high = more_needed(row)
+    return f"needs about {more} more {unit}{'s' * (more != '1')}, {low} to {high}"
+
+
+def more_needed(row: pd.Series) -> tuple[str, str, str]:
+    """How many more repeats would decide, and that with the spread at its lower and upper limit."""
     more, low, high = (
         _more(row[name], row["pairs"]) for name in ("needed", "needed_low", "needed_high")
     )
-    return f"needs about {more} more {unit}{'s' * (more != '1')}, {low} to {high}"
+    return more, low, high
 
 
 def _more(needed: float, pairs: int) -> str:
     """Rounded to two figures, which are more than a standard deviation of a few repeats can bear."""
     if not math.isfinite(needed):
-        return "no number"
+        return "no number" if needed > 0 else "–"
     more = max(1, int(needed) - pairs)
     return f"{int(float(f'{more:.2g}')):,}"
 
