@@ -194,7 +194,9 @@ def _more_needed(row: pd.Series) -> str:
 def _margins(verdicts: pd.DataFrame) -> str:
     """The margin of each metric, in words."""
     margins = verdicts.drop_duplicates("metric").set_index("metric")["margin"]
-    return ", ".join(f"±{value:g} {METRIC_LABELS.get(name, name)}" for name, value in margins.items())
+    return ", ".join(
+        f"±{value:g} {METRIC_LABELS.get(str(name), name)}" for name, value in margins.items()
+    )
 
 
 def _range(row: pd.Series, kind: str, form: str) -> str:
