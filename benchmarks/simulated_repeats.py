@@ -281,7 +281,13 @@ def both_variations(pairs: int, patients_to_seeds: float, generator: np.random.G
     differences = shift + 0.01 * generator.normal(size=pairs)
     metrics = metrics_table({"random": np.full(pairs, 0.8), "one": 0.8 + differences})
     row = dict.fromkeys(PATIENT_INTERVALS.columns, math.nan) | _CONSTANT
-    row |= {"init": "one", "reference": "random", "mean": differences.mean(), "runs": pairs}
+    row |= {
+        "init": "one",
+        "reference": "random",
+        "mean": differences.mean(),
+        "runs": pairs,
+        "undefined": 0,
+    }
     row["error"] = patients_to_seeds * error * math.sqrt(generator.chisquare(50) / 50)
     patients = pd.DataFrame([row])[list(PATIENT_INTERVALS.columns)]
     found = judged(metrics, patients.astype({"images": "int64", "patients": "int64"})).iloc[0]

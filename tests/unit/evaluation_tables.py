@@ -83,8 +83,8 @@ def metric_table(cells: Cells) -> pd.DataFrame:
 
 def patient_table(cells: Cells) -> pd.DataFrame:
     rows = cells.pairs(part=("test",))
-    numbers = dict.fromkeys(("mean", "error", "low", "high"), 0.02)
-    counts = {"runs": 3, "patients": PATIENTS, "images": IMAGES}
+    numbers = dict.fromkeys(("mean", "sd", "error", "low", "high"), 0.02)
+    counts = {"runs": 3, "undefined": 0, "patients": PATIENTS, "images": IMAGES}
     return in_order(rows.assign(metric=METRIC, **numbers, **counts), PATIENT_INTERVALS)
 
 

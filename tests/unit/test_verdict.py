@@ -66,7 +66,7 @@ def patients(error: float, **changes: object) -> pd.DataFrame:
     row = {
         "recipe": "r", "dataset": "d", "model": "m", "subset": "full", "part": "test",
         "metric": "auroc", "init": "src", "reference": "random", "mean": 0.0, "error": error,
-        "low": 0.0, "high": 0.0, "runs": 4, "patients": 50, "images": 100,
+        "low": 0.0, "high": 0.0, "runs": 4, "patients": 50, "images": 100, "sd": 0.0, "undefined": 0,
     }  # fmt: skip
     table = pd.DataFrame([row | changes])
     PATIENT_INTERVALS.check(table)

@@ -8,8 +8,7 @@ The spread over runs, seeds or folds, stands beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,28 +18,21 @@ from medtransfer.config.study import StudySettings
 from medtransfer.errors import DataError
 from medtransfer.evaluation.predictions import predictions_of
 from medtransfer.evaluation.results import METRICS
-from medtransfer.statistics.comparison import compared
 from medtransfer.statistics.part_samples import PartSamples, part_samples
+from medtransfer.statistics.resampled_runs import (
+    INIT_COLUMNS,
+    VALUE_COLUMNS,
+    Cells,
+    add_run,
+    cell_rows,
+)
 from medtransfer.statistics.resampling import Resampled, mean, resampled_metric
-from medtransfer.tables import Column, Schema
+from medtransfer.tables import Column, Schema, table_of
 
 PLACE = ["recipe", "dataset", "model", "subset"]
-VALUE_COLUMNS = {
-    "mean": Column("number", "mean over the runs, or over the pairs of runs; empty where undefined"),
-    "sd": Column("number", "standard deviation over them; empty for one"),
-    "error": Column("number", "standard deviation of the mean over bootstrap samples of patients"),
-    "low": Column(
-        "number", "lower end of its interval over samples of patients: BCa, of a difference percentiles"
-    ),
-    "high": Column("number", "upper end of that interval"),
-    "undefined": Column("integer", "samples of patients without a value, which are left out"),
-    "runs": Column("integer", "runs, or pairs of runs, in the mean"),
+SIZE_COLUMNS = {
     "patients": Column("integer", "patients of the part, of all runs together"),
     "images": Column("integer", "their images"),
-}
-INIT_COLUMNS = {
-    "init": METRICS.columns["init"],
-    "reference": Column("text", "the init that is subtracted; empty: the init's own values"),
 }
 SHIFT = Schema(
     name="shift",
@@ -54,6 +46,7 @@ SHIFT = Schema(
             "text", "test: the metric on the test part; there: on the other part; drop: test - there"
         ),
         **VALUE_COLUMNS,
+        **SIZE_COLUMNS,
     },
     families={},
 )
@@ -71,27 +64,10 @@ CORRUPTION = Schema(
             "corrupted",
         ),
         **VALUE_COLUMNS,
+        **SIZE_COLUMNS,
     },
     families={},
 )
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """One run's target metric on clean and on other images, under all resamples of patients."""
-
-    split: str
-    seed: int
-    values: Mapping[str, Resampled]
-
-    @property
-    def repeat(self) -> tuple[str, int]:
-        """By which runs of two inits are paired."""
-        return self.split, self.seed
-
-
-# of one cell: the runs of each init
-_Cell = dict[str, list[_Scored]]
 
 
 def shift_table(
@@ -124,14 +100,14 @@ def shift_table(
         classes = scored_classes(pd.concat(there), dataset)
         shown = [on_classes(test, classes, dataset) for test in tests]
         others = part_samples(part, there, study.statistics.resamples)
-        cells: dict[tuple[object, ...], _Cell] = {}
+        cells: Cells = {}
         for (_, run), test, other in zip(runs.iterrows(), shown, there, strict=True):
             before, after = _score(test, dataset, samples), _score(other, dataset, others)
             values = {"test": before, "there": after, "drop": before - after}
-            _add(cells, (*run[PLACE], part), run, values)
+            add_run(cells, (*run[PLACE], part), run, values)
         constants = {"metric": dataset.target_metric, "classes": len(classes), **_sizes(there)}
-        rows += _cell_rows(cells, [*PLACE, "part"], constants, study)
-    return _as_declared(rows, SHIFT)
+        rows += [{**row, **constants} for row in cell_rows(cells, [*PLACE, "part"], "quantity", study)]
+    return table_of(rows, SHIFT)
 
 
 def _external_parts(predictions: Sequence[pd.DataFrame]) -> list[str]:
@@ -186,16 +162,17 @@ def corruption_table(
     """
     tests = [table[table["part"] == "test"] for table in predictions]
     samples = part_samples("test", tests, study.statistics.resamples)
-    cells: dict[tuple[object, ...], _Cell] = {}
+    cells: Cells = {}
     for (_, run), clean, changed in zip(runs.iterrows(), tests, corrupted, strict=True):
         before = _score(clean, dataset, samples)
         scores = _with_means(_corrupted_scores(clean, changed, dataset, samples))
         for kind, after in scores.items():
             values = {"test": before, "corrupted": after, "drop": before - after}
-            _add(cells, (*run[PLACE], *kind), run, values)
+            add_run(cells, (*run[PLACE], *kind), run, values)
     constants = {"metric": dataset.target_metric, **_sizes(tests)}
-    rows = _cell_rows(cells, [*PLACE, "corruption", "severity"], constants, study)
-    return _as_declared(rows, CORRUPTION)
+    keys = [*PLACE, "corruption", "severity"]
+    rows = [{**row, **constants} for row in cell_rows(cells, keys, "quantity", study)]
+    return table_of(rows, CORRUPTION)
 
 
 # a corruption and its severity, or what is a mean over them
@@ -234,77 +211,9 @@ def _score(table: pd.DataFrame, dataset: DatasetSettings, samples: PartSamples) 
     return resampled_metric(dataset.target_metric, predictions, samples.of(table))
 
 
-def _add(
-    cells: dict[tuple[object, ...], _Cell],
-    key: tuple[object, ...],
-    run: pd.Series,
-    values: Mapping[str, Resampled],
-) -> None:
-    """Put a run's values into its cell."""
-    scored = _Scored(run["split"], int(run["seed"]), values)
-    cells.setdefault(key, {}).setdefault(run["init"], []).append(scored)
-
-
-def _cell_rows(
-    cells: Mapping[tuple[object, ...], _Cell],
-    keys: Sequence[str],
-    constants: Mapping[str, object],
-    study: StudySettings,
-) -> list[dict[str, object]]:
-    return [
-        {**dict(zip(keys, key, strict=True)), **constants, **row}
-        for key, cell in cells.items()
-        for row in _rows(cell, study)
-    ]
-
-
-def _rows(cell: _Cell, study: StudySettings) -> Iterator[dict[str, object]]:
-    """Each init's own values, then the paired differences of two."""
-    for init, runs in cell.items():
-        yield from _quantities({"init": init, "reference": ""}, [run.values for run in runs], study)
-    for init, reference in compared(list(cell), study):
-        baseline = {run.repeat: run.values for run in cell[reference]}
-        differences = [
-            {name: value - baseline[run.repeat][name] for name, value in run.values.items()}
-            for run in cell[init]
-            if run.repeat in baseline
-        ]
-        if differences:
-            yield from _quantities({"init": init, "reference": reference}, differences, study)
-
-
-def _quantities(
-    names: Mapping[str, object], runs: Sequence[Mapping[str, Resampled]], study: StudySettings
-) -> Iterator[dict[str, object]]:
-    for quantity in runs[0]:
-        values = [run[quantity] for run in runs]
-        averaged = mean(values)
-        taken = averaged.interval_of_difference if names["reference"] else averaged.interval
-        interval = taken(study.confidence)
-        estimates = [value.estimate for value in values]
-        yield {
-            **names,
-            "quantity": quantity,
-            "mean": interval.estimate,
-            "sd": np.std(estimates, ddof=1) if len(values) > 1 else np.nan,
-            "error": interval.error,
-            "low": interval.low,
-            "high": interval.high,
-            "undefined": interval.undefined,
-            "runs": len(values),
-        }
-
-
 def _sizes(tables: Sequence[pd.DataFrame]) -> dict[str, int]:
     everything = pd.concat([table[["image_id", "patient"]] for table in tables])
     return {
         "patients": everything["patient"].nunique(),
         "images": everything["image_id"].nunique(),
     }
-
-
-def _as_declared(rows: list[dict[str, object]], schema: Schema) -> pd.DataFrame:
-    """A table with the schema's columns and types, also without rows."""
-    types = {"text": "object", "integer": "int64", "number": "float64"}
-    kinds = {name: types[column.kind] for name, column in schema.columns.items()}
-    return pd.DataFrame(rows, columns=list(schema.columns)).astype(kinds)
