@@ -273,7 +273,7 @@ COPIES = {
 }
 
 
-@pytest.mark.parametrize(("place", "original"), COPIES.items(), ids=lambda item: str(item[1]))
+@pytest.mark.parametrize(("place", "original"), COPIES.items(), ids=[name for _, name in COPIES])
 def test_a_data_set_of_a_study_differs_from_the_shipped_one_as_meant(place, original):
     file, name = place
     other, meant = original
