@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -18,8 +19,9 @@ from medtransfer.statistics.findings import (
     in_words,
     write_findings,
 )
-from medtransfer.statistics.sparing import sparing
-from medtransfer.statistics.verdict import judge
+from medtransfer.statistics.sparing import SPARING, sparing
+from medtransfer.statistics.verdict import VERDICTS, judge
+from medtransfer.tables import table_of
 
 
 def text_of(metrics: list[dict], settings: StudySettings | None = None) -> str:
@@ -274,3 +276,13 @@ def test_without_sources_there_are_no_answers():
     found = answers(table, study())
     ANSWERS.check(found)
     assert found.empty
+
+
+@pytest.mark.parametrize(
+    ("title", "start"),
+    [("A study", "A study. There"), ("Does it help?", "Does it help? There"), ("So.", "So. There")],
+)
+def test_a_title_ends_as_a_sentence_does(title, start):
+    nothing = table_of([], VERDICTS)
+    given = dataclasses.replace(study(), title=title)
+    assert write_findings(nothing, table_of([], SPARING), given).startswith(start)

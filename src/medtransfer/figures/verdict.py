@@ -59,14 +59,17 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         row=verdicts["model"] + "\n" + verdicts["subset"],
         comparison=verdicts["init"] + "\n− " + verdicts["reference"],
     )
-    comparisons = ordered(verdicts["comparison"])
+    compared = {
+        dataset: ordered(verdicts["comparison"][verdicts["dataset"] == dataset])
+        for dataset in ordered(verdicts["dataset"])
+    }
     matrices = [
         (dataset, comparisons[first : first + MOST_COLUMNS])
-        for dataset in ordered(verdicts["dataset"])
+        for dataset, comparisons in compared.items()
         for first in range(0, len(comparisons), MOST_COLUMNS)
     ]
     heights = [verdicts[verdicts["dataset"] == name]["row"].nunique() + ABOVE for name, _ in matrices]
-    columns = min(MOST_COLUMNS, len(comparisons))
+    columns = max(len(names) for _, names in matrices)
     size = ((columns + NAMES_WIDTH) * CELL[0], float(np.mean(heights)) * CELL[1])
     figure, axes = panels(len(matrices), 1, size, heights=heights)
     for ax, (dataset, names) in zip(axes[:, 0], matrices, strict=True):

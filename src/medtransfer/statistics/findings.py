@@ -155,15 +155,20 @@ def write_findings(verdicts: pd.DataFrame, sparing: pd.DataFrame, study: StudySe
     """
     family, partial = headline(verdicts), depths(verdicts)
     if family.empty and partial.empty:
-        return f"{study.title} There is nothing to compare: no cell has two inits."
+        return f"{_headline(study)} There is nothing to compare: no cell has two inits."
     sentences = [
-        study.title,
+        _headline(study),
         *(_family_sentences(family, study) if len(family) else ()),
         *(_depth_sentences(partial) if len(partial) else ()),
         *_sparing_sentences(sparing),
         _limits(family if len(family) else partial, study),
     ]
     return " ".join(sentences)
+
+
+def _headline(study: StudySettings) -> str:
+    """The title as a sentence."""
+    return study.title if study.title.endswith((".", "?", "!")) else f"{study.title}."
 
 
 def _family_sentences(family: pd.DataFrame, study: StudySettings) -> Iterator[str]:
