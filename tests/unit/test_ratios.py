@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from medtransfer.statistics.paired import nadeau_bengio, paired_t
-from medtransfer.statistics.ratios import fieller, reuse_share, share_of_possible
+from medtransfer.statistics.ratios import fieller
 
 
 def values(pairs: int, seed: int, numerator: float = 2.0, denominator: float = 4.0):
@@ -114,27 +114,10 @@ def test_it_holds_the_true_ratio_in_95_of_100_studies_however_small_the_denomina
     assert held / 1500 == pytest.approx(0.95, abs=0.015)
 
 
-def test_the_share_of_what_was_possible():
-    found = share_of_possible([0.9, 0.7, 0.5, 1.0], [0.8, 0.7, 0.6, 1.0])
-    assert found[:3] == pytest.approx([0.5, 0.0, -0.25])
-    assert math.isnan(found[3])
-    assert share_of_possible([90.0], [80.0], best=100.0) == pytest.approx([0.5])
-
-
-def test_the_reuse_share_is_what_statistics_do_not_explain():
-    whole, statistics, random = np.array([0.90, 0.91, 0.89]), np.array([0.8] * 3), np.array([0.7] * 3)
-    found = reuse_share(whole, statistics, random)
-    assert found.estimate == pytest.approx(0.5)
-    expected = fieller(whole - statistics, whole - random)
-    assert (found.low, found.high, found.bounded) == (expected.low, expected.high, True)
-    folds = reuse_share(whole, statistics, random, 0.9, 0.25)
-    assert folds == fieller(whole - statistics, whole - random, 0.9, 0.25)
-
-
-def test_the_reuse_share_of_no_gain_is_undefined():
+def test_the_share_of_no_gain_is_undefined():
     generator = np.random.default_rng(0)
     whole, statistics, random = generator.normal(0.8, 0.01, (3, 5))
-    found = reuse_share(whole, statistics, random)
+    found = fieller(whole - statistics, whole - random)
     assert not found.bounded
     assert found.high == math.inf
 

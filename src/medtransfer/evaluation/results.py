@@ -25,6 +25,8 @@ RUN_COLUMNS = {
     "split": Column("text", "which split"),
     "seed": Column("integer", "seed of the run"),
 }
+# what the runs of a cell share, beside their start
+PLACE = ["recipe", "dataset", "model", "subset"]
 RUNS = Schema(
     name="runs",
     row="one run of a study",

@@ -17,7 +17,7 @@ from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import DataError
 from medtransfer.evaluation.predictions import predictions_of
-from medtransfer.evaluation.results import METRICS
+from medtransfer.evaluation.results import METRICS, PLACE
 from medtransfer.statistics.part_samples import PartSamples, part_samples
 from medtransfer.statistics.resampled_runs import (
     INIT_COLUMNS,
@@ -29,7 +29,6 @@ from medtransfer.statistics.resampled_runs import (
 from medtransfer.statistics.resampling import Resampled, mean, resampled_metric
 from medtransfer.tables import Column, Schema, table_of
 
-PLACE = ["recipe", "dataset", "model", "subset"]
 SIZE_COLUMNS = {
     "patients": Column("integer", "patients of the part, of all runs together"),
     "images": Column("integer", "their images"),

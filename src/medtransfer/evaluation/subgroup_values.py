@@ -15,6 +15,7 @@ from medtransfer.errors import DataError
 from medtransfer.evaluation.metrics import weighted_metric
 from medtransfer.evaluation.operating_point import RATES, rate, youden_thresholds
 from medtransfer.evaluation.predictions import Predictions, predictions_of
+from medtransfer.evaluation.results import PLACE
 from medtransfer.evaluation.weighting import Statistic
 from medtransfer.statistics.resampling import Resampled, Resamples, mean, patient_resamples, resampled
 
@@ -23,7 +24,6 @@ SMALLEST_GROUP = 10
 SMALLEST_CLASS = 5
 # These are means over all images, whatever their classes.
 WITHOUT_CLASSES = ("accuracy", "quadratic_kappa")
-PLACE = ["recipe", "dataset", "model", "subset"]
 
 
 @dataclass(frozen=True)

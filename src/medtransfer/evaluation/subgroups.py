@@ -27,9 +27,8 @@ from medtransfer.config.study import StudySettings
 from medtransfer.data.subgroups import subgroups
 from medtransfer.errors import DataError
 from medtransfer.evaluation.extremes import interval_of_largest
-from medtransfer.evaluation.results import METRICS, RUN_COLUMNS
+from medtransfer.evaluation.results import METRICS, PLACE, RUN_COLUMNS
 from medtransfer.evaluation.subgroup_values import (
-    PLACE,
     SMALLEST_CLASS,
     SMALLEST_GROUP,
     Group,

@@ -193,14 +193,28 @@ def _contrast(
 ) -> Contrast:
     """The paired result of two inits whose runs are indexed by split and seed."""
     (init, runs), (reference, baseline) = of, against
+    units, ratio = paired_repeats(runs, baseline)
+    return Contrast(
+        cell, init, reference, units["value"].to_numpy(), ratio, units["baseline"].to_numpy()
+    )
+
+
+def paired_repeats(runs: pd.DataFrame, baseline: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """The independent repeats that two lots of runs have both.
+
+    Args:
+        runs: numbers of schema METRICS, indexed by split and seed.
+        baseline: of the runs that are subtracted, likewise.
+
+    Returns:
+        As :func:`independent_repeats`: ``value`` has the differences, ``baseline`` what was
+        subtracted.
+    """
     shared = runs.index.intersection(baseline.index)
     paired = runs.loc[shared].copy()
     paired["baseline"] = baseline.loc[shared, "value"]
     paired["value"] = runs.loc[shared, "value"] - paired["baseline"]
-    units, ratio = independent_repeats(paired)
-    return Contrast(
-        cell, init, reference, units["value"].to_numpy(), ratio, units["baseline"].to_numpy()
-    )
+    return independent_repeats(paired)
 
 
 def _gain(contrast: Contrast, study: StudySettings) -> dict[str, object]:

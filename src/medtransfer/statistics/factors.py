@@ -14,7 +14,7 @@ from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from medtransfer.statistics.paired import sign_flip
-from medtransfer.tables import Column, Schema
+from medtransfer.tables import Column, Schema, table_of
 
 FEWEST_DATASETS = 3
 INTERCEPT = "intercept"
@@ -257,10 +257,7 @@ def _of_warnings(caught: list[warnings.WarningMessage]) -> list[str]:
 
 
 def _as_declared(rows: list[tuple[object, ...]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(FACTORS.columns))
-    return table.astype(dict.fromkeys(("estimate", "low", "high", "p"), float)).astype(
-        dict.fromkeys(("freedom", "datasets", "rows"), "int64")
-    )
+    return table_of((dict(zip(FACTORS.columns, row, strict=True)) for row in rows), FACTORS)
 
 
 @dataclass(frozen=True)

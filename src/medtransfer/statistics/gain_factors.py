@@ -8,7 +8,7 @@ import pandas as pd
 
 from medtransfer.config.names import parse_init
 from medtransfer.config.study import StudySettings
-from medtransfer.evaluation.results import METRICS
+from medtransfer.evaluation.results import METRICS, PLACE
 from medtransfer.statistics.factors import FACTORS, factor_table
 from medtransfer.tables import Column, Schema, table_of
 
@@ -24,7 +24,6 @@ GAIN_FACTORS = Schema(
     },
     families={},
 )
-_CELL = ["recipe", "dataset", "model", "subset"]
 
 
 def gain_factors(
@@ -48,10 +47,10 @@ def gain_factors(
     """
     chosen = gains[gains["target"] & (gains["part"] == "test")]
     chosen = chosen[chosen["reference"] == study.reference]
-    sizes = metrics.groupby(_CELL)[["training_images", "parameters"]].mean().reset_index()
+    sizes = metrics.groupby(PLACE)[["training_images", "parameters"]].mean().reset_index()
     # 0 is not known; numbers of parameters are empty then
     sizes["training_images"] = sizes["training_images"].where(sizes["training_images"] > 0)
-    rows = chosen.rename(columns={"mean": "gain"}).merge(sizes, on=_CELL, how="left")
+    rows = chosen.rename(columns={"mean": "gain"}).merge(sizes, on=PLACE, how="left")
     rows["family"] = rows["model"].map(dict(families))
     tables = []
     for (init, metric), found in rows.groupby(["init", "metric"], sort=False):

@@ -10,7 +10,7 @@ import pandas as pd
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.study import StudySettings
 from medtransfer.evaluation.predictions import predictions_of
-from medtransfer.evaluation.results import METRICS
+from medtransfer.evaluation.results import METRICS, PLACE
 from medtransfer.evaluation.selective import weighted_area
 from medtransfer.statistics.part_samples import PartSamples, part_samples
 from medtransfer.statistics.resampled_runs import (
@@ -25,7 +25,6 @@ from medtransfer.tables import Column, Schema, table_of
 
 # beside the target metric: how well probabilities are calibrated, and how well doubts are placed
 METRICS_BESIDE = ("negative_log_likelihood", "brier", "ece_mass", "aurc")
-PLACE = ["recipe", "dataset", "model", "subset"]
 PATIENT_INTERVALS = Schema(
     name="patients",
     row="one metric of one cell, or the paired difference of two inits, had other patients been tested",

@@ -1,4 +1,4 @@
-"""Effects as ratios: the share of what was possible, and the share that is feature reuse."""
+"""Intervals of ratios of two means, such as the share of a gain that is feature reuse."""
 
 from __future__ import annotations
 
@@ -75,46 +75,3 @@ def _limits(means: tuple[float, float], reach: np.ndarray) -> tuple[float, float
         return -math.inf, math.inf
     root = math.sqrt(max(mixed * mixed - square * constant, 0.0))
     return (mixed - root) / square, (mixed + root) / square
-
-
-def share_of_possible(
-    transferred: Sequence[float] | np.ndarray, random: Sequence[float] | np.ndarray, best: float = 1.0
-) -> np.ndarray:
-    """(WT - RI) / (1 - RI) of each pair: how much of what a random start leaves open transfer gains.
-
-    It is comparable over metrics and data sets of different ceilings, which the ratio WT / RI isn't.
-
-    Args:
-        transferred: the metric of one run a pair.
-        random: that of its partner from a random start.
-        best: the metric's best value.
-
-    Returns:
-        One share a pair, NaN where the random start leaves nothing open.
-    """
-    gain = np.asarray(transferred, dtype=np.float64) - np.asarray(random, dtype=np.float64)
-    possible = best - np.asarray(random, dtype=np.float64)
-    return np.divide(gain, possible, out=np.full_like(gain, np.nan), where=possible != 0)
-
-
-def reuse_share(
-    transferred: Sequence[float] | np.ndarray,
-    statistics: Sequence[float] | np.ndarray,
-    random: Sequence[float] | np.ndarray,
-    confidence: float = 0.95,
-    test_train_ratio: float | None = None,
-) -> RatioResult:
-    """(WT - ST) / (WT - RI): how much of a gain is in the features and not in their statistics.
-
-    It has no bounded interval where the gain can't be told from 0: nothing was gained of which reuse
-    could be a share.
-
-    Args:
-        transferred: the metric from a source's weights, one a seed or fold.
-        statistics: from weights drawn by the source's statistics, of the same seeds or folds.
-        random: from a random start, likewise.
-        confidence: coverage of the interval.
-        test_train_ratio: as in :func:`fieller`.
-    """
-    wt, st, ri = (np.asarray(v, dtype=np.float64) for v in (transferred, statistics, random))
-    return fieller(wt - st, wt - ri, confidence, test_train_ratio)

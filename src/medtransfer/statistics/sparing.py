@@ -12,7 +12,7 @@ import pandas as pd
 from medtransfer.config.names import parse_init
 from medtransfer.config.study import StudySettings
 from medtransfer.evaluation.results import METRICS
-from medtransfer.statistics.comparison import independent_repeats
+from medtransfer.statistics.comparison import paired_repeats
 from medtransfer.statistics.equivalence import tost
 from medtransfer.statistics.multiplicity import holm
 from medtransfer.tables import Column, Schema, table_of
@@ -143,10 +143,7 @@ def _compared(
 
 
 def _equivalence(cell: _Cell, best: _Cell, margin: float, confidence: float) -> dict[str, object]:
-    shared = cell.runs.index.intersection(best.runs.index)
-    paired = cell.runs.loc[shared].copy()
-    paired["value"] = cell.runs.loc[shared, "value"] - best.runs.loc[shared, "value"]
-    units, ratio = independent_repeats(paired)
+    units, ratio = paired_repeats(cell.runs, best.runs)
     found = tost(units["value"].to_numpy(), margin, ratio or None, confidence=confidence)
     return {
         "mean": found.mean, "low": found.low, "high": found.high,

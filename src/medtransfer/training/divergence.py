@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import pandas as pd
-
 from medtransfer.config.typed import plain
 from medtransfer.errors import TrainingError
 from medtransfer.models.weights import StateDict
-from medtransfer.tables import Schema
+from medtransfer.tables import table_of
 from medtransfer.training.job import HISTORY, PREDICTIONS, RunResult, Store, train_run
 from medtransfer.training.oversight import Oversight
 from medtransfer.training.specification import Specification
@@ -28,11 +26,4 @@ def train_candidate(
         return train_run(specification, store, subset, source, device, oversight)
     except TrainingError as error:
         facts = {**plain(asdict(specification)), "diverged": str(error)}
-        return RunResult({}, _empty(PREDICTIONS), _empty(HISTORY), facts)
-
-
-def _empty(schema: Schema) -> pd.DataFrame:
-    """A table without rows."""
-    kinds = {"text": "object", "integer": "int64", "number": "float64", "truth": "bool"}
-    columns = {name: pd.Series(dtype=kinds[c.kind]) for name, c in schema.columns.items()}
-    return pd.DataFrame(columns)
+        return RunResult({}, table_of([], PREDICTIONS), table_of([], HISTORY), facts)
