@@ -22,7 +22,7 @@ from medtransfer.config.runs import (
 )
 from medtransfer.config.search import without_search
 from medtransfer.config.source import IMPORT_KEYS
-from medtransfer.config.study import NETWORK_FIGURES
+from medtransfer.config.figures import NETWORK_FIGURES
 
 
 def code(script, *modules):
@@ -451,7 +451,7 @@ FIGURES = {
         "subgroups": group_tables("subgroups"),
         "subgroup_gaps": group_tables("subgroup_gaps"),
     },
-    "depth": {"gains": "results/statistics/{study}/gains.parquet"},
+    "wtst_gains": {"gains": "results/statistics/{study}/gains.parquet"},
     "validation_curves": {"curves": dataset_tables("curves")},
     "external": {"shift": shift_tables},
     "corruption": {"corruption": corruption_tables},

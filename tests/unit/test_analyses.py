@@ -21,11 +21,12 @@ from medtransfer.config.analyses import (
     transfer_embeddings,
 )
 from medtransfer.config.embedded import DEFAULT
+from medtransfer.config.figures import ALL_FIGURES, DEFAULT_FIGURES
 from medtransfer.config.load import load_config
 from medtransfer.config.names import parse_fold
 from medtransfer.config.representation import RepresentationSettings
 from medtransfer.config.runs import Run, all_runs, study_runs
-from medtransfer.config.study import ALL_FIGURES, DEFAULT_FIGURES, Config
+from medtransfer.config.study import Config
 from medtransfer.config.typed import plain
 from medtransfer.errors import ConfigError
 

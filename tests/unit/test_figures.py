@@ -21,9 +21,10 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 import medtransfer.figures
-from medtransfer.config.study import ALL_FIGURES, GridSettings, StudySettings
+from medtransfer.config.figures import ALL_FIGURES
+from medtransfer.config.study import GridSettings, StudySettings
 from medtransfer.evaluation.names import distinguish_recipes, distinguish_subsets, whole_starts
-from medtransfer.figures import depth, gains, metrics, validation_curves
+from medtransfer.figures import gains, metrics, validation_curves, wtst_gains
 from medtransfer.figures.style import (
     apply_style,
     init_styles,
@@ -35,7 +36,7 @@ from medtransfer.figures.style import (
 from medtransfer.statistics.comparison import compare, summarise
 
 # the others have tests of their own
-FIGURES = ("metrics", "gains", "depth", "validation_curves")
+FIGURES = ("metrics", "gains", "wtst_gains", "validation_curves")
 INITS = ("random", "src", "src-stats")
 
 
@@ -293,7 +294,7 @@ def depth_gains(**changes) -> pd.DataFrame:
 
 def test_the_depth_figure_shows_each_gain_over_the_statistics_at_its_number_of_units():
     table = depth_gains(models=("cbr",))
-    axes = depth.draw({"gains": table}).axes[0]
+    axes = wtst_gains.draw({"gains": table}).axes[0]
     (line,) = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
     x, y = line.lines[0].get_data()
     over_stats = target_test(table)[lambda t: t["reference"] == "src-stats"].set_index("init")
@@ -307,7 +308,7 @@ def test_the_depth_figure_shows_each_gain_over_the_statistics_at_its_number_of_u
 
 def test_the_depth_figure_has_a_panel_a_network_and_data_set_and_a_line_a_subset():
     table = depth_gains(datasets=("chest", "fundus"), subsets=("full", "n80"))
-    figure = depth.draw({"gains": table})
+    figure = wtst_gains.draw({"gains": table})
     assert [ax.get_title() for ax in figure.axes] == [
         "chest, cbr", "fundus, cbr", "chest, vit", "fundus, vit"
     ]  # fmt: skip
@@ -317,12 +318,12 @@ def test_the_depth_figure_has_a_panel_a_network_and_data_set_and_a_line_a_subset
 def test_the_depth_figure_leaves_out_networks_without_partial_transfers():
     partial = metric_rows(inits=DEPTHS, models=("cbr",))
     whole = metric_rows(inits=("random", "src-stats", "src"), models=("vit",))
-    figure = depth.draw({"gains": compare(pd.concat([partial, whole]), study())})
+    figure = wtst_gains.draw({"gains": compare(pd.concat([partial, whole]), study())})
     assert [ax.get_title() for ax in figure.axes if ax.axison] == ["chest, cbr"]
 
 
 def test_a_study_without_partial_transfers_says_so_instead_of_a_depth_figure():
-    figure = depth.draw({"gains": compare(metric_rows(), study())})
+    figure = wtst_gains.draw({"gains": compare(metric_rows(), study())})
     assert "no transferred depth" in figure.axes[0].texts[0].get_text()
 
 
@@ -360,7 +361,7 @@ def test_figures_of_a_single_seed_are_drawn_without_intervals(name):
     assert np.isfinite(np.array(values, dtype=float)).all()
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "depth"])
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "wtst_gains"])
 def test_figures_of_30_series_are_drawn_with_all_their_names(name):
     inits = ("random", *(f"source{i:02d}{kind}" for i in range(15) for kind in ("", "-stats")))
     tables = all_tables(models=("cbr",), inits=inits[:30], seeds=2)

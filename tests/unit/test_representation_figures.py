@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from representation_tables import PAIR_KINDS, Study, all_tables, units
 
-from medtransfer.config.study import NETWORK_FIGURES
+from medtransfer.config.figures import NETWORK_FIGURES
 from medtransfer.figures import by_depth, domain_distance, filters, transferability
 from medtransfer.figures.gain_points import draw_points, point_styles
 from medtransfer.figures.style import apply_style, init_styles, legend_below, panels

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from medtransfer.config.figures import METRIC_FIGURES
 from medtransfer.config.names import NAME_RULE
 from medtransfer.config.results import ResultsSettings
 from medtransfer.config.statistics import DEFAULT_MARGINS, FamilySettings, StatisticsSettings
-from medtransfer.config.study import METRIC_FIGURES, GridSettings, StudySettings
+from medtransfer.config.study import GridSettings, StudySettings
 from medtransfer.config.typed import parse
 from medtransfer.errors import ConfigError
 

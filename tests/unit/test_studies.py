@@ -12,12 +12,13 @@ import torch
 
 from medtransfer.config.analyses import analysed_runs
 from medtransfer.config.dataset import DatasetSettings
+from medtransfer.config.figures import ALL_FIGURES
 from medtransfer.config.load import load_config
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import parse_init
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.runs import Run, all_runs, study_runs
-from medtransfer.config.study import ALL_FIGURES, Config, StudySettings
+from medtransfer.config.study import Config, StudySettings
 from medtransfer.config.typed import read_settings, read_yaml
 from medtransfer.models.build import build_network
 from medtransfer.models.released import ALWAYS_PRETRAINED, released_levels

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medtransfer.config.study import ALL_FIGURES
+from medtransfer.config.figures import ALL_FIGURES
 
 PROJECT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")

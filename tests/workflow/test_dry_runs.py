@@ -9,9 +9,9 @@ import yaml
 from conftest import PROJECT, Workspace, analysed, searched
 
 from medtransfer.config.analyses import extra_weights
+from medtransfer.config.figures import ALL_FIGURES
 from medtransfer.config.load import load_config
 from medtransfer.config.runs import all_runs
-from medtransfer.config.study import ALL_FIGURES
 
 # jobs of analyses of representations, and which of them make the table of each figure
 JOINS = {

@@ -16,7 +16,7 @@ import yaml
 from conftest import PROJECT, Workspace
 from PIL import Image
 
-from medtransfer.config.study import DEFAULT_FIGURES
+from medtransfer.config.figures import DEFAULT_FIGURES
 
 TASKS = ("binary", "multiclass", "multilabel", "ordinal")
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from conftest import MINI, Workspace, analysed
 
-from medtransfer.config.study import ALL_FIGURES
+from medtransfer.config.figures import ALL_FIGURES
 
 # some minutes, and what `make demo` does on more runs
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Workspace, commit, copy_project, git
 
-from medtransfer.config.study import DEFAULT_FIGURES
+from medtransfer.config.figures import DEFAULT_FIGURES
 
 LATER = (
     "evaluate",

@@ -1,7 +1,8 @@
 """The default configuration: the embedded study, which needs no download."""
 
+from medtransfer.config.figures import ALL_FIGURES
 from medtransfer.config.representation import RepresentationSettings
-from medtransfer.config.study import ALL_FIGURES, Config, GridSettings, StudySettings
+from medtransfer.config.study import Config, GridSettings, StudySettings
 
 DEFAULT = Config(
     studies={

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from medtransfer.config.corruptions import ALL_CORRUPTIONS, CorruptionName
 from medtransfer.config.dataset import DatasetSettings
+from medtransfer.config.figures import DEFAULT_FIGURES, METRIC_FIGURES, FigureName
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.representation import RepresentationSettings
@@ -16,21 +17,6 @@ from medtransfer.config.source import SourceSettings
 from medtransfer.config.statistics import StatisticsSettings
 from medtransfer.config.typed import option
 from medtransfer.errors import ConfigError
-
-FigureName = Literal[
-    "metrics", "gains", "verdict", "depth", "label_efficiency",
-    "validation_curves", "external", "convergence", "calibration", "selective", "subgroups",
-    "corruption",
-    "cka", "cca", "weight_distance", "knn", "reinitialisation", "filters",
-    "domain_distance", "agreement", "transferability",
-]  # fmt: skip
-ALL_FIGURES: tuple[FigureName, ...] = get_args(FigureName)
-# of metrics alone, which other people's results have, too
-METRIC_FIGURES = ALL_FIGURES[:5]
-# what is drawn unless a study says otherwise; it needs nothing beyond the runs
-DEFAULT_FIGURES = ALL_FIGURES[:7]
-# for which the trained networks see images again
-NETWORK_FIGURES = ALL_FIGURES[11:]
 
 
 @dataclass(frozen=True)
@@ -84,8 +70,8 @@ class StudySettings:
         "margins, families and power of the conclusions", default=StatisticsSettings()
     )
     figures: tuple[FigureName, ...] = option(
-        "which figures to draw; what they show is computed for them; none: those up to external, and "
-        "of results from elsewhere alone those up to label_efficiency",
+        "which figures to draw; what they show is computed for them; none: "
+        f"{', '.join(DEFAULT_FIGURES)}; of results from elsewhere alone {', '.join(METRIC_FIGURES)}",
         default=(),
     )
     corruptions: tuple[CorruptionName, ...] = option(
@@ -93,7 +79,7 @@ class StudySettings:
         default=ALL_CORRUPTIONS,
     )
     representation: RepresentationSettings = option(
-        "of which runs the figures from corruption on are drawn, and on how many images",
+        "of which runs the figures of corruption and hidden layers are drawn, and on how many images",
         default=RepresentationSettings(),
     )
 
