@@ -23,6 +23,7 @@ from medtransfer.config.names import parse_init
 from medtransfer.config.runs import (
     all_runs,
     needed_weights,
+    only_finished,
     searched_cells,
     study_runs,
 )
@@ -30,6 +31,8 @@ from medtransfer.config.search import candidate_recipes
 from medtransfer.errors import MedtransferError
 
 BASE = Path(workflow.basedir)
+# where named parts of the configuration and their tables are looked for, in this order
+CONFIG_FOLDERS = [Path("config"), BASE / "config"]
 # The folder of the scripts, quoted. Rules take it as a resource, since of all that a job is made of only
 # resources may change without repeating it: finished runs survive a move of the project.
 SCRIPTS = shlex.quote(str(BASE / "workflow" / "scripts"))
@@ -44,7 +47,12 @@ os.environ.update(
 )
 
 try:
-    CONFIG = load_config(config, [Path("config"), BASE / "config"])
+    CONFIG = load_config(config, CONFIG_FOLDERS)
+    if CONFIG.only_finished:
+        CONFIG = only_finished(
+            CONFIG,
+            lambda run: Path("results/runs", run.path, "predictions.parquet").exists(),
+        )
 except MedtransferError as error:
     raise WorkflowError(f"The configuration is not valid.\n{error}")
 

@@ -27,7 +27,7 @@ rule analysed_runs:
         runtime=10,
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study],
-            {"title", "grids", "reference", "representation"},
+            {"title", "grids", "left_out", "reference", "representation"},
         ),
     params:
         runs=lambda wildcards: [run.path for run in analysed(wildcards)],

@@ -26,7 +26,14 @@ from medtransfer.config.load import PARTS, load_config
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import NAME, check_subset, parse_fold, subset_size
 from medtransfer.config.recipe import AugmentationSettings, RecipeSettings
-from medtransfer.config.runs import Run, all_runs, needed_weights, pretraining_run, study_runs
+from medtransfer.config.runs import (
+    Run,
+    all_runs,
+    needed_weights,
+    only_finished,
+    pretraining_run,
+    study_runs,
+)
 from medtransfer.config.source import PretrainingSettings, SourceSettings, WeightFileSettings
 from medtransfer.config.typed import parse, read_settings, read_yaml
 from medtransfer.documents import FILES, documents, main
@@ -508,6 +515,49 @@ def test_a_study_runs_every_combination_once_in_order(library):
     assert runs[0] == Run("short", "spots", "small", "random", "full", "holdout", 0)
     assert {run.seed for run in runs if run.subset == "full"} == {0, 1, 2}
     assert {run.seed for run in runs if run.subset == "n5"} == {0, 1}
+
+
+RANDOM = "short/spots/small/random/full/holdout"
+
+
+@pytest.mark.parametrize(
+    ("path", "missing"),
+    [(f"{RANDOM}/seed1", 1), (RANDOM, 3), (f"{RANDOM}/", 3), ("short/spots/small/made", 3)],
+)
+def test_runs_that_are_left_out_are_no_runs_of_the_study(library, path, missing):
+    config = load_config(study(left_out=[path]), [library])
+    left = study_runs(config.studies["mine"])
+    every = study_runs(load_config(study(), [library]).studies["mine"])
+    assert [run for run in every if not f"{run.path}/".startswith(path.rstrip("/") + "/")] == left
+    assert len(every) - len(left) == missing
+
+
+@pytest.mark.parametrize("path", [f"{RANDOM}/seed9", "short/spo", f"{RANDOM}/seed1/model", ""])
+def test_leaving_out_what_no_grid_has_is_refused(library, path):
+    with pytest.raises(
+        ConfigError, match=rf"studies\.mine\.left_out: no run .*'{path}'.*{RANDOM}/seed0"
+    ):
+        load_config(study(left_out=[path]), [library])
+
+
+def test_leaving_out_every_run_is_refused(library):
+    with pytest.raises(ConfigError, match="leaves out all 6 runs"):
+        load_config(study(left_out=["short"]), [library])
+
+
+def test_only_finished_runs_are_taken_if_that_is_asked_for(library):
+    config = load_config(study(left_out=[f"{RANDOM}/seed0"]), [library])
+    finished = only_finished(config, lambda run: run.seed < 2)
+    assert {run.seed for run in study_runs(finished.studies["mine"])} == {0, 1}
+    assert len(study_runs(finished.studies["mine"])) == 3
+    assert all_runs(finished)[-1].dataset == "shapes"
+    assert only_finished(config, lambda run: run.seed >= 0) == config
+
+
+def test_a_study_without_any_finished_run_says_which_would_be_the_first(library):
+    config = load_config(study(), [library])
+    with pytest.raises(ConfigError, match=rf"'mine'.* none of its 6 .*{RANDOM}/seed0"):
+        only_finished(config, lambda run: run.seed < 0)
 
 
 def test_pre_training_runs_are_added_once_for_each_network(library):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,25 @@ def test_the_easy_labels_are_learned(done, task):
 def test_every_figure_is_there_as_pdf_and_png(done):
     files = {path.name for path in (done.folder / "results/figures/mine").iterdir()}
     assert files == {f"{name}.{suffix}" for name in DEFAULT_FIGURES for suffix in ("pdf", "png")}
+
+
+def test_the_finished_runs_alone_give_tables_and_figures_with_gaps(done, tmp_path):
+    workspace = Workspace(tmp_path / "run")
+    shutil.copytree(done.folder, workspace.folder, symlinks=True)
+    runs = workspace.folder / "results/runs/short"
+    shutil.rmtree(runs / "my_binary/cbr/random")
+    shutil.rmtree(runs / "my_ordinal/cbr/bought/full/holdout/seed1")
+    for stage in ("evaluation", "statistics", "figures", "mine"):
+        shutil.rmtree(workspace.folder / "results" / stage)
+    targets = ("results/mine/summary.csv", "results/figures/mine/metrics.png")
+    assert workspace.planned(*targets)["train"] == 3
+    workspace.snakemake(*targets, "--config", "only_finished=True")
+    summary = pd.read_csv(workspace.folder / targets[0]).query("part == 'test'")
+    counted = summary.set_index(["dataset", "init"])["runs"].to_dict()
+    whole = {(f"my_{task}", init): 2 for task in TASKS for init in ("random", "bought")}
+    del whole["my_binary", "random"]
+    assert counted == {**whole, ("my_ordinal", "bought"): 1}
+    assert not (runs / "my_binary/cbr/random").exists()
 
 
 def test_no_patient_id_reaches_the_results_or_the_logs(done):

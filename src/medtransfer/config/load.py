@@ -20,7 +20,7 @@ from medtransfer.config.names import (
     published_fold,
 )
 from medtransfer.config.recipe import RecipeSettings
-from medtransfer.config.runs import study_runs, weights_model
+from medtransfer.config.runs import grid_runs, places, study_runs, weights_model
 from medtransfer.config.search import candidate_recipes
 from medtransfer.config.source import SourceSettings
 from medtransfer.config.study import Config, GridSettings, StudySettings
@@ -51,6 +51,20 @@ def load_config(mapping: Mapping[str, Any], folders: Sequence[Path]) -> Config:
     if problems:
         raise ConfigError("\n".join(problems))
     return library.complete()
+
+
+def config_file(name: str, folders: Sequence[Path]) -> Path:
+    """A file of the configuration, in the first of the folders that has it; absolute paths as they are.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    paths = [folder / name for folder in folders]
+    for path in paths:
+        if path.is_file():
+            return path
+    tried = ", ".join(dict.fromkeys(map(str, paths)))
+    raise ConfigError(f"no file '{name}' (tried: {tried}); allowed: the path of a file there")
 
 
 class _Library:
@@ -101,6 +115,10 @@ def _references(library: _Library) -> Iterator[str]:
             yield f"config: study name '{name}'; allowed: {NAME_RULE}"
         for number, grid in enumerate(study.grids):
             yield from _grid_references(library, grid, f"config: studies.{name}.grids[{number}]")
+        yield from _left_out_problems(study, f"config: studies.{name}")
+        if study.published is not None:
+            place = f"config: studies.{name}.published: "
+            yield from _try(config_file, study.published, library.folders, prefix=place)
         yield from _representation_references(library, study, f"config: studies.{name}.representation")
     yield from _source_images_references(library)
 
@@ -143,6 +161,20 @@ def _representation_references(library: _Library, study: StudySettings, where: s
     if study.representation.extractor is not None:
         place = f"{where}.extractor"
         yield from _try(_check_extractor, library, study.representation.extractor, place)
+
+
+def _left_out_problems(study: StudySettings, where: str) -> Iterator[str]:
+    """Runs to leave out that no grid has, and nothing left."""
+    runs = grid_runs(study)
+    known = {place for run in runs for place in places(run)}
+    for path in study.left_out:
+        if path.rstrip("/") not in known:
+            yield (
+                f"{where}.left_out: no run of the grids is or begins with '{path}'; allowed: paths "
+                f"such as {runs[0].path if runs else 'none, there are no grids'}"
+            )
+    if runs and not study_runs(study):
+        yield f"{where}.left_out: leaves out all {len(runs)} runs of the study; allowed: some of them"
 
 
 def _unmatched_choices(study: StudySettings, where: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from medtransfer.config.model import ModelSettings
@@ -11,6 +11,7 @@ from medtransfer.config.names import parse_init
 from medtransfer.config.search import candidate_recipes
 from medtransfer.config.source import SourceSettings
 from medtransfer.config.study import Config, StudySettings
+from medtransfer.errors import ConfigError
 
 
 @dataclass(frozen=True, order=True)
@@ -37,7 +38,37 @@ class Run:
 
 
 def study_runs(study: StudySettings) -> list[Run]:
-    """Every run of a study once, in the order of its grids."""
+    """Every run of a study once, in the order of its grids, but those that are left out."""
+    left_out = {path.rstrip("/") for path in study.left_out}
+    return [run for run in grid_runs(study) if left_out.isdisjoint(places(run))]
+
+
+def places(run: Run) -> list[str]:
+    """The path of a run and of the folders that hold it."""
+    return list(itertools.accumulate(run.path.split("/"), "{}/{}".format))
+
+
+def only_finished(config: Config, is_finished: Callable[[Run], bool]) -> Config:
+    """The configuration without the runs of its studies that aren't finished.
+
+    Raises:
+        ConfigError: a study that has runs, and none of them is finished.
+    """
+    studies = {}
+    for name, study in config.studies.items():
+        runs = study_runs(study)
+        waiting = tuple(run.path for run in runs if not is_finished(run))
+        if runs and len(waiting) == len(runs):
+            raise ConfigError(
+                f"study '{name}': only_finished is set, and none of its {len(runs)} runs is finished; "
+                f"the first would be {runs[0].path}"
+            )
+        studies[name] = replace(study, left_out=(*study.left_out, *waiting))
+    return replace(config, studies=studies)
+
+
+def grid_runs(study: StudySettings) -> list[Run]:
+    """Every run of a study's grids once, in their order."""
     runs: dict[Run, None] = {}
     for grid in study.grids:
         for combination in itertools.product(

@@ -63,6 +63,15 @@ class StudySettings:
     results: ResultsSettings | None = option(
         "results from elsewhere, beside the runs or instead of them", default=None
     )
+    left_out: tuple[str, ...] = option(
+        "runs that can't be had, such as failed ones: paths below results/runs/, or the folders that "
+        "they begin with; figures and tables have gaps there",
+        default=(),
+    )
+    published: str | None = option(
+        "CSV file below config/ with the numbers of a paper, which tables show beside the study's own",
+        default=None,
+    )
     question: str = option("what the study asks, in a sentence", default="")
     reference: str = option("the init that gains are measured against", default="random")
     confidence: float = option("coverage of the intervals", default=0.95, minimum=0.5, maximum=0.999)
@@ -205,6 +214,10 @@ class Config:
     """The whole configuration; named parts may also be files in config/datasets/ and so on."""
 
     studies: dict[str, StudySettings] = option("the studies to run, by name")
+    only_finished: bool = option(
+        "take the runs that are finished and train no others; figures and tables have gaps there",
+        default=False,
+    )
     hardware: HardwareSettings = option("where jobs run", default=HardwareSettings())
     datasets: dict[str, DatasetSettings] = option(
         "data sets, beside those of config/datasets/", default={}
