@@ -16,8 +16,7 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 
 demo: $(VENV)/.ready
 	$(BIN)/snakemake all --cores $(CORES) --quiet rules
-	$(BIN)/snakemake all --cores 1 --quiet all --report results/embedded/report.html
-	@printf '\nReport   results/embedded/report.html\nFigures  results/figures/embedded/\nTables   results/embedded/summary.html, summary.csv\n\n'
+	@printf '\nReport   results/embedded/report.html\nFigures  results/figures/embedded/\nTables   results/embedded/summary.csv, results/statistics/embedded/\n\n'
 	@fold -s -w 100 results/embedded/findings.txt
 
 test: check

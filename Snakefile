@@ -26,7 +26,9 @@ include: "rules/shift.smk"
 include: "rules/evaluation.smk"
 include: "rules/statistics.smk"
 include: "rules/figures.smk"
+include: "rules/report.smk"
 include: "rules/targets.smk"
+include: "rules/cost.smk"
 
 
 localrules:
@@ -37,4 +39,8 @@ rule all:
     """Everything that the studies ask for."""
     input:
         study_figures(),
-        collect("results/{study}/summary.html", study=CONFIG.studies),
+        collect(
+            "results/{study}/{file}",
+            study=CONFIG.studies,
+            file=["report.html", "summary.csv", "findings.txt"],
+        ),

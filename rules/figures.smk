@@ -1,7 +1,7 @@
 """Figures from tidy tables, one rule a figure.
 
 REQUIRED: the tables that a figure names below.
-PROVIDES: results/figures/<study>/<figure>.{pdf,png}.
+PROVIDES: results/figures/<study>/<figure>.{pdf,png}, and the rows that it shows as <figure>.csv.
 """
 
 for figure, tables in FIGURES.items():
@@ -19,6 +19,7 @@ for figure, tables in FIGURES.items():
                 category="Study {study}",
                 labels={"result": figure.replace("_", " "), "kind": "figure"},
             ),
+            csv=f"results/figures/{{study}}/{figure}.csv",
         log:
             f"logs/figures/{{study}}/{figure}.log",
         conda:
@@ -33,4 +34,4 @@ for figure, tables in FIGURES.items():
             code=code("figure.py", f"medtransfer.figures.{figure}"),
         shell:
             "python {resources.scripts}/figure.py --name {params.figure} {params.tables}"
-            " --output {output:q} 2> {log:q}"
+            " --output {output.pdf:q} {output.png:q} --rows {output.csv:q} 2> {log:q}"

@@ -12,6 +12,7 @@ from medtransfer.config.analyses import (
     distance_embeddings,
     transfer_embeddings,
 )
+from medtransfer.config.load import config_file
 from medtransfer.config.names import LIST_NAMES, fold_list_path, published_fold
 from medtransfer.config.runs import (
     Run,
@@ -285,12 +286,12 @@ def study_datasets(study):
 
 
 def study_figures():
-    """All figures that the studies ask for, as PDF and PNG."""
+    """All figures that the studies ask for, as PDF and PNG, with their rows."""
     return [
         f"results/figures/{name}/{figure}.{suffix}"
         for name, study in CONFIG.studies.items()
         for figure in study.drawn
-        for suffix in ("pdf", "png")
+        for suffix in ("pdf", "png", "csv")
     ]
 
 
@@ -361,6 +362,90 @@ def results_table(wildcards):
     )
 
 
+def study_records(wildcards):
+    """The records of a study's runs, of their pre-training, and of the candidates of all these."""
+    runs = with_pretraining(study_runs(CONFIG.studies[wildcards.study]), CONFIG)
+    candidates = [
+        candidate for run in runs for candidate in candidate_runs(run, CONFIG)
+    ]
+    return [run_file(run, "run.json") for run in dict.fromkeys([*runs, *candidates])]
+
+
+def study_pretrainings(wildcards):
+    """Which run trains the weights that a study's runs start from, as JSON text."""
+    runs = study_runs(CONFIG.studies[wildcards.study])
+    starts = {(parse_init(run.init).source, run.model) for run in runs}
+    trained = {
+        f"{source}/{model}": pretraining_run(
+            CONFIG.sources[source], weights_model(model, CONFIG.models)
+        )
+        for source, model in sorted(starts, key=str)
+        if source is not None
+    }
+    return json.dumps({name: run.path for name, run in trained.items() if run})
+
+
+def study_candidates(wildcards):
+    """The recipes of the candidates of each search of a study, and their seed, as JSON text."""
+    runs = with_pretraining(study_runs(CONFIG.studies[wildcards.study]), CONFIG)
+    recipes = {name: CONFIG.recipes[name] for name in sorted({r.recipe for r in runs})}
+    return json.dumps(
+        {
+            name: {
+                "recipes": sorted(candidate_recipes(name, recipe)),
+                "seed": recipe.search.seed,
+            }
+            for name, recipe in recipes.items()
+            if recipe.search is not None
+        }
+    )
+
+
+def run_records_table(wildcards):
+    """The records of a study's runs; nothing for results from elsewhere alone."""
+    if not study_runs(CONFIG.studies[wildcards.study]):
+        return []
+    return f"results/evaluation/{wildcards.study}/run_records.parquet"
+
+
+def shown_settings(wildcards):
+    """What a report shows of the settings of a study, its recipes and its networks, as JSON text."""
+    study = CONFIG.studies[wildcards.study]
+    runs = study_runs(study)
+    named = {
+        "recipes": {run.recipe: CONFIG.recipes[run.recipe] for run in runs},
+        "models": {run.model: CONFIG.models[run.model] for run in runs},
+    }
+    return json.dumps(
+        {
+            "studies": {wildcards.study: json.loads(as_argument(study))},
+            **{
+                kind: {
+                    name: json.loads(as_argument(part)) for name, part in parts.items()
+                }
+                for kind, parts in named.items()
+            },
+        }
+    )
+
+
+def caption(figure):
+    """The text of a figure's caption."""
+    return (BASE / "workflow" / "report" / f"{figure}.rst").read_text()
+
+
+def published_file(wildcards):
+    """The CSV table of the paper's numbers, beside the other files of the configuration."""
+    return str(config_file(CONFIG.studies[wildcards.study].published, CONFIG_FOLDERS))
+
+
+def published_table(wildcards):
+    """The paper's numbers of a study that has any, else nothing."""
+    if CONFIG.studies[wildcards.study].published is None:
+        return []
+    return f"results/statistics/{wildcards.study}/published.parquet"
+
+
 def metrics_tables(wildcards):
     """The metrics of all data sets of a study, and those from elsewhere."""
     study = wildcards.study
@@ -374,6 +459,13 @@ def distance_table(wildcards):
     if "domain_distance" not in CONFIG.studies[wildcards.study].drawn:
         return []
     return f"results/representation/{wildcards.study}/domain_distance.parquet"
+
+
+def score_table(wildcards):
+    """The transferability scores of a study that draws them."""
+    if "transferability" not in CONFIG.studies[wildcards.study].drawn:
+        return []
+    return f"results/representation/{wildcards.study}/transferability.parquet"
 
 
 def model_families(wildcards):
@@ -425,6 +517,23 @@ def group_tables(kind):
 
 # figure -> the tables it reads, by the names that its module uses
 FIGURES = {
+    "main_table": {
+        "summary": "results/statistics/{study}/summary.parquet",
+        "verdicts": "results/statistics/{study}/verdicts.parquet",
+        "published": published_table,
+    },
+    "class_table": {
+        "class_summary": "results/statistics/{study}/class_summary.parquet",
+        "published": published_table,
+    },
+    "folds": {
+        "metrics": metrics_tables,
+        "summary": "results/statistics/{study}/summary.parquet",
+    },
+    "factors": {
+        "points": "results/statistics/{study}/gain_points.parquet",
+        "models": "results/statistics/{study}/gain_factors.parquet",
+    },
     "metrics": {
         "metrics": metrics_tables,
         "summary": "results/statistics/{study}/summary.parquet",
@@ -452,16 +561,34 @@ FIGURES = {
         "subgroup_gaps": group_tables("subgroup_gaps"),
     },
     "wtst_gains": {"gains": "results/statistics/{study}/gains.parquet"},
+    "cost_benefit": {"costs": "results/statistics/{study}/costs.parquet"},
+    "reuse_share": {"reuse": "results/statistics/{study}/reuse.parquet"},
+    "capacity": {
+        "summary": "results/statistics/{study}/summary.parquet",
+        "gain_points": "results/statistics/{study}/gain_points.parquet",
+        "networks": "results/statistics/{study}/networks.parquet",
+    },
+    "depth_convergence": {
+        "convergence_means": "results/statistics/{study}/convergence_means.parquet"
+    },
+    "partial_curves": {"curves": dataset_tables("curves")},
     "validation_curves": {"curves": dataset_tables("curves")},
     "external": {"shift": shift_tables},
     "corruption": {"corruption": corruption_tables},
     **{
         kind: {kind: representation_tables(kind)}
-        for kind in ("cka", "knn", "weight_distance", "reinitialisation")
+        for kind in (
+            "cka",
+            "cca",
+            "top_layers",
+            "knn",
+            "weight_distance",
+            "reinitialisation",
+        )
     },
-    "cca": {
-        "cca": representation_tables("cca"),
-        "top_layers": representation_tables("top_layers"),
+    "start_end": {
+        "start_end": representation_tables("start_end"),
+        "start_end_correlations": representation_tables("start_end_correlations"),
     },
     "filters": {
         "filters": representation_tables("filters"),
@@ -471,6 +598,15 @@ FIGURES = {
     "domain_distance": {
         "distances": "results/representation/{study}/domain_distance.parquet",
         "gains": "results/statistics/{study}/gains.parquet",
+    },
+    "cca_gain": {
+        "points": "results/statistics/{study}/similarity_gain_points.parquet",
+        "correlations": "results/statistics/{study}/similarity_gains.parquet",
+    },
+    "zoo_map": {"zoo_map": representation_tables("zoo_map")},
+    "predicted_gains": {
+        "predicted": "results/statistics/{study}/predicted_gains.parquet",
+        "errors": "results/statistics/{study}/prediction_errors.parquet",
     },
     "transferability": {
         "scores": "results/representation/{study}/transferability.parquet",

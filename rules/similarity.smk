@@ -1,7 +1,7 @@
 """From activations to what is alike, what moved and what it predicts: tables of a study.
 
 REQUIRED: activations, embeddings, scores with units set back, predictions, gains.
-PROVIDES: results/representation/<study>/<data set>.{cka,cca,top_layers,knn,weight_distance,
+PROVIDES: results/representation/<study>/<data set>.{cka,zoo_map,cca,top_layers,start_end,start_end_correlations,knn,weight_distance,
 filters,filter_weights,reinitialisation,agreement}.parquet and results/representation/<study>/{domain_distance,transferability,
 transferability_correlations}.parquet.
 """
@@ -40,13 +40,14 @@ rule analysed_runs:
 rule cka:
     """How alike the points of networks are: within one, before and after, between inits and seeds.
 
-    Reads: activations of the analysed runs. Writes: one row a pair of points.
+    Reads: activations of the analysed runs. Writes: one row a pair of points; all units as a map.
     """
     input:
         runs=f"{TABLE}.runs.parquet",
         activations=activation_files("start.safetensors", "end.safetensors"),
     output:
-        f"{TABLE}.cka.parquet",
+        cka=f"{TABLE}.cka.parquet",
+        zoo_map=f"{TABLE}.zoo_map.parquet",
     log:
         "logs/cka/{study}/{dataset}.log",
     benchmark:
@@ -64,7 +65,7 @@ rule cka:
     shell:
         "python {resources.scripts}/cka.py --runs {input.runs:q} --name {wildcards.dataset}"
         " --activations {input.activations:q} --confidence {params.confidence}"
-        " --output {output:q} 2> {log:q}"
+        " --cka {output.cka:q} --zoo-map {output.zoo_map:q} 2> {log:q}"
 
 
 rule cca:
@@ -96,6 +97,32 @@ rule cca:
         "python {resources.scripts}/cca.py --runs {input.runs:q} --name {wildcards.dataset}"
         " --activations {input.activations:q} --cca {output.cca:q}"
         " --top-layers {output.top_layers:q} 2> {log:q}"
+
+
+rule start_end:
+    """Whether networks that were alike at their start end up alike.
+
+    Reads: canonical correlations. Writes: one row a pair of networks, point and measure; rank
+    correlations of start with end.
+    """
+    input:
+        f"{TABLE}.cca.parquet",
+    output:
+        start_end=f"{TABLE}.start_end.parquet",
+        correlations=f"{TABLE}.start_end_correlations.parquet",
+    log:
+        "logs/start_end/{study}/{dataset}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("start_end.py"),
+    shell:
+        "python {resources.scripts}/start_end.py --cca {input:q} --start-end {output.start_end:q}"
+        " --correlations {output.correlations:q} 2> {log:q}"
 
 
 rule knn:

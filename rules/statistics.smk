@@ -1,10 +1,10 @@
-"""From metrics to means with intervals, paired gains, and the findings in words.
+"""From metrics to means with intervals, paired gains, and verdicts.
 
 REQUIRED: the metrics of each data set of a study, and the predictions behind them.
 PROVIDES: results/statistics/<study>/{summary,gains,verdicts,reuse,depth_curves,sparing,convergence,
-convergence_tests,label_efficiency,gain_factors}.parquet,
-results/statistics/<study>/<dataset>.{patients,run_pairs}.parquet and
-results/<study>/{summary.html,summary.csv,findings.txt}.
+convergence_tests,convergence_means,networks,label_efficiency,gain_points,gain_factors,
+similarity_gain_points,similarity_gains,predicted_gains,prediction_errors,class_summary,published}.parquet,
+results/statistics/<study>/<dataset>.{patients,run_pairs}.parquet.
 """
 
 
@@ -34,6 +34,57 @@ rule compare:
     shell:
         "python {resources.scripts}/compare.py --metrics {input.metrics:q} --study {params.study:q}"
         " --summary {output.summary:q} --gains {output.gains:q} 2> {log:q}"
+
+
+rule class_summary:
+    """Means with intervals of the ranking of each output.
+
+    Reads: metrics of each class and of all of a study's data sets. Writes: a row an output and cell.
+    """
+    input:
+        classes=dataset_tables("classes"),
+        metrics=dataset_tables("metrics"),
+    output:
+        "results/statistics/{study}/class_summary.parquet",
+    log:
+        "logs/class_summary/{study}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        study=lambda wildcards: as_argument(
+            CONFIG.studies[wildcards.study], STATISTICS_KEYS
+        ),
+        code=code("class_summary.py"),
+    shell:
+        "python {resources.scripts}/class_summary.py --classes {input.classes:q}"
+        " --metrics {input.metrics:q} --study {params.study:q} --output {output:q} 2> {log:q}"
+
+
+rule published:
+    """Take in the numbers of a study's paper, to be shown beside its own.
+
+    Reads: a CSV table. Writes: the same, checked.
+    """
+    input:
+        published_file,
+    output:
+        "results/statistics/{study}/published.parquet",
+    log:
+        "logs/published/{study}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("import_published.py"),
+    shell:
+        "python {resources.scripts}/import_published.py --table {input:q} --output {output:q} 2> {log:q}"
 
 
 rule patients:
@@ -108,13 +159,15 @@ rule judge:
 rule convergence:
     """When runs get to a threshold, and whether inits differ in that.
 
-    Reads: the validation curves of all data sets of a study. Writes: a row a run; a test a comparison.
+    Reads: the validation curves of all data sets of a study. Writes: a row a run; a test a comparison; a
+    mean an init.
     """
     input:
         dataset_tables("curves"),
     output:
         convergence="results/statistics/{study}/convergence.parquet",
         tests="results/statistics/{study}/convergence_tests.parquet",
+        means="results/statistics/{study}/convergence_means.parquet",
     log:
         "logs/convergence/{study}.log",
     conda:
@@ -130,7 +183,8 @@ rule convergence:
         code=code("convergence.py"),
     shell:
         "python {resources.scripts}/convergence.py --curves {input:q} --study {params.study:q}"
-        " --convergence {output.convergence:q} --tests {output.tests:q} 2> {log:q}"
+        " --convergence {output.convergence:q} --tests {output.tests:q} --means {output.means:q}"
+        " 2> {log:q}"
 
 
 rule label_efficiency:
@@ -163,14 +217,16 @@ rule label_efficiency:
 rule factors:
     """What gains depend on: training images, size and family of the network, distance of the domain.
 
-    Reads: gains, metrics, domain distances where the study draws them. Writes: a row a term.
+    Reads: gains, metrics, domain distances where the study draws them. Writes: a row a gain with what it
+    may depend on; a row a term of the models.
     """
     input:
         gains="results/statistics/{study}/gains.parquet",
         metrics=metrics_tables,
         distances=distance_table,
     output:
-        "results/statistics/{study}/gain_factors.parquet",
+        points="results/statistics/{study}/gain_points.parquet",
+        models="results/statistics/{study}/gain_factors.parquet",
     log:
         "logs/factors/{study}.log",
     conda:
@@ -188,41 +244,20 @@ rule factors:
     shell:
         "python {resources.scripts}/factors.py --gains {input.gains:q} --metrics {input.metrics:q}"
         " --distances {input.distances:q} --families {params.families:q} --study {params.study:q}"
-        " --output {output:q} 2> {log:q}"
+        " --points {output.points:q} --models {output.models:q} 2> {log:q}"
 
 
-rule report_tables:
-    """The numbers for people.
+rule networks:
+    """How large the networks are, and of which family.
 
-    Reads: means, verdicts, how the candidates of searches did, the audits of the data.
-    Writes: a web page, a CSV table, a paragraph.
+    Reads: metrics of all data sets of a study. Writes: a row a network and data set.
     """
     input:
-        summary="results/statistics/{study}/summary.parquet",
-        verdicts="results/statistics/{study}/verdicts.parquet",
-        sparing="results/statistics/{study}/sparing.parquet",
-        factors="results/statistics/{study}/gain_factors.parquet",
-        searches=study_searches,
-        audits=lambda wildcards: collect(
-            "results/data/{dataset}/audit.json",
-            dataset=study_datasets(wildcards.study),
-        ),
+        metrics_tables,
     output:
-        page=report(
-            "results/{study}/summary.html",
-            caption="../workflow/report/summary.rst",
-            category="Study {study}",
-            labels={"result": "answer: findings and tables", "kind": "page"},
-        ),
-        csv=report(
-            "results/{study}/summary.csv",
-            caption="../workflow/report/summary_csv.rst",
-            category="Study {study}",
-            labels={"result": "answer: metric of each cell", "kind": "table"},
-        ),
-        findings="results/{study}/findings.txt",
+        "results/statistics/{study}/networks.parquet",
     log:
-        "logs/report_tables/{study}.log",
+        "logs/networks/{study}.log",
     conda:
         "../envs/medtransfer.yaml"
     resources:
@@ -230,19 +265,68 @@ rule report_tables:
         mem_mb=2000,
         runtime=10,
     params:
-        study=lambda wildcards: as_argument(
-            CONFIG.studies[wildcards.study], STATISTICS_KEYS | {"question"}
-        ),
-        origins=lambda wildcards: json.dumps(
-            {
-                name: CONFIG.datasets[name].origin
-                for name in study_datasets(wildcards.study)
-            }
-        ),
-        code=code("report_tables.py"),
+        families=model_families,
+        code=code("networks.py"),
     shell:
-        "python {resources.scripts}/report_tables.py --study {params.study:q} --summary {input.summary:q}"
-        " --verdicts {input.verdicts:q} --sparing {input.sparing:q}"
-        " --factors {input.factors:q} --search {input.searches:q} --audit {input.audits:q}"
-        " --origins {params.origins:q} --page {output.page:q} --csv {output.csv:q}"
-        " --findings {output.findings:q} 2> {log:q}"
+        "python {resources.scripts}/networks.py --metrics {input:q} --families {params.families:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule similarity_gains:
+    """Whether representations that stayed alike go with gains, over data sets and within them.
+
+    Reads: canonical correlations of the analysed runs, metrics of all. Writes: a row a run and point; a
+    row a point with the correlations.
+    """
+    input:
+        cca=representation_tables("cca"),
+        metrics=dataset_tables("metrics"),
+    output:
+        points="results/statistics/{study}/similarity_gain_points.parquet",
+        correlations="results/statistics/{study}/similarity_gains.parquet",
+    log:
+        "logs/similarity_gains/{study}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        study=lambda wildcards: as_argument(
+            CONFIG.studies[wildcards.study], STATISTICS_KEYS
+        ),
+        code=code("similarity_gains.py"),
+    shell:
+        "python {resources.scripts}/similarity_gains.py --cca {input.cca:q} --metrics {input.metrics:q}"
+        " --study {params.study:q} --points {output.points:q} --correlations {output.correlations:q}"
+        " 2> {log:q}"
+
+
+rule predict_gains:
+    """Whether a gain could have been known: predicted from the other data sets alone.
+
+    Reads: gains with what they may depend on, transferability scores where the study draws them.
+    Writes: a row a gain and predictor; a row a predictor with its errors.
+    """
+    input:
+        points="results/statistics/{study}/gain_points.parquet",
+        scores=score_table,
+    output:
+        predicted="results/statistics/{study}/predicted_gains.parquet",
+        errors="results/statistics/{study}/prediction_errors.parquet",
+    log:
+        "logs/predict_gains/{study}.log",
+    conda:
+        "../envs/medtransfer.yaml"
+    resources:
+        scripts=SCRIPTS,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        confidence=lambda wildcards: CONFIG.studies[wildcards.study].confidence,
+        code=code("predict_gains.py"),
+    shell:
+        "python {resources.scripts}/predict_gains.py --points {input.points:q} --scores {input.scores:q}"
+        " --confidence {params.confidence} --predicted {output.predicted:q} --errors {output.errors:q}"
+        " 2> {log:q}"

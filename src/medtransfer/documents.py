@@ -48,7 +48,9 @@ from medtransfer.data.store import REJECTED, SAMPLES
 from medtransfer.dataset_reference import dataset_reference
 from medtransfer.evaluation.diagrams import RELIABILITY, RISK_COVERAGE
 from medtransfer.evaluation.label_efficiency import LABEL_EFFICIENCY
+from medtransfer.evaluation.published import PUBLISHED
 from medtransfer.evaluation.results import CLASS_METRICS, CURVES, METRICS, RUNS
+from medtransfer.evaluation.run_records import RUN_RECORDS
 from medtransfer.evaluation.shift import CORRUPTION, SHIFT
 from medtransfer.evaluation.subgroups import SUBGROUP_GAPS, SUBGROUPS
 from medtransfer.representation.analysed import AGREEMENTS, JOINED, KNN_BY_DEPTH, SCORES_AND_GAINS
@@ -57,11 +59,19 @@ from medtransfer.representation.cca_table import CCA
 from medtransfer.representation.cka_table import CKA
 from medtransfer.representation.domain_distance import DOMAIN_DISTANCE
 from medtransfer.representation.rank_correlation import TRANSFERABILITY_CORRELATION
+from medtransfer.representation.start_end import START_END, START_END_CORRELATION
+from medtransfer.representation.zoo_map import ZOO_MAP
+from medtransfer.statistics.class_summary import CLASS_SUMMARY
 from medtransfer.statistics.comparison import GAINS, SUMMARY
 from medtransfer.statistics.convergence import CONVERGENCE, CONVERGENCE_TESTS
-from medtransfer.statistics.gain_factors import GAIN_FACTORS
+from medtransfer.statistics.convergence_means import CONVERGENCE_MEANS
+from medtransfer.statistics.costs import COSTS
+from medtransfer.statistics.gain_factors import GAIN_FACTORS, GAIN_POINTS
+from medtransfer.statistics.gain_prediction import PREDICTED_GAINS, PREDICTION_ERRORS
+from medtransfer.statistics.networks import NETWORKS
 from medtransfer.statistics.patients import PATIENT_INTERVALS
 from medtransfer.statistics.run_pairs import RUN_PAIRS
+from medtransfer.statistics.similarity_gains import SIMILARITY_GAIN_POINTS, SIMILARITY_GAINS
 from medtransfer.statistics.sparing import SPARING
 from medtransfer.statistics.transfer import DEPTH_CURVES, REUSE
 from medtransfer.statistics.verdict import VERDICTS
@@ -118,6 +128,7 @@ TABLE_PATHS: tuple[tuple[Schema, str], ...] = (
     (HISTORY, "results/runs/<run>/history.parquet"),
     (SEARCHES, "results/searches/<run without seed>/candidates.parquet"),
     (RUNS, "results/evaluation/<study>/runs.parquet"),
+    (RUN_RECORDS, "results/evaluation/<study>/run_records.parquet"),
     (METRICS, "results/evaluation/<study>/<dataset>.metrics.parquet"),
     (CLASS_METRICS, "results/evaluation/<study>/<dataset>.classes.parquet"),
     (RELIABILITY, "results/evaluation/<study>/<dataset>.reliability.parquet"),
@@ -129,20 +140,36 @@ TABLE_PATHS: tuple[tuple[Schema, str], ...] = (
     (SHIFT, "results/evaluation/<study>/<dataset>.shift.parquet"),
     (CORRUPTION, "results/evaluation/<study>/<dataset>.corruption.parquet"),
     (SUMMARY, "results/statistics/<study>/summary.parquet"),
+    (CLASS_SUMMARY, "results/statistics/<study>/class_summary.parquet"),
+    (PUBLISHED, "results/statistics/<study>/published.parquet"),
     (GAINS, "results/statistics/<study>/gains.parquet"),
+    (COSTS, "results/statistics/<study>/costs.parquet"),
     (VERDICTS, "results/statistics/<study>/verdicts.parquet"),
     (SPARING, "results/statistics/<study>/sparing.parquet"),
     (REUSE, "results/statistics/<study>/reuse.parquet"),
     (DEPTH_CURVES, "results/statistics/<study>/depth_curves.parquet"),
     (CONVERGENCE, "results/statistics/<study>/convergence.parquet"),
     (CONVERGENCE_TESTS, "results/statistics/<study>/convergence_tests.parquet"),
+    (CONVERGENCE_MEANS, "results/statistics/<study>/convergence_means.parquet"),
+    (NETWORKS, "results/statistics/<study>/networks.parquet"),
     (LABEL_EFFICIENCY, "results/statistics/<study>/label_efficiency.parquet"),
+    (GAIN_POINTS, "results/statistics/<study>/gain_points.parquet"),
     (GAIN_FACTORS, "results/statistics/<study>/gain_factors.parquet"),
+    (SIMILARITY_GAIN_POINTS, "results/statistics/<study>/similarity_gain_points.parquet"),
+    (SIMILARITY_GAINS, "results/statistics/<study>/similarity_gains.parquet"),
+    (PREDICTED_GAINS, "results/statistics/<study>/predicted_gains.parquet"),
+    (PREDICTION_ERRORS, "results/statistics/<study>/prediction_errors.parquet"),
     (PATIENT_INTERVALS, "results/statistics/<study>/<dataset>.patients.parquet"),
     (RUN_PAIRS, "results/statistics/<study>/<dataset>.run_pairs.parquet"),
     (CKA, "results/representation/<study>/<dataset>.cka.parquet"),
+    (ZOO_MAP, "results/representation/<study>/<dataset>.zoo_map.parquet"),
     (CCA, "results/representation/<study>/<dataset>.cca.parquet"),
     (TOP_LAYERS, "results/representation/<study>/<dataset>.top_layers.parquet"),
+    (START_END, "results/representation/<study>/<dataset>.start_end.parquet"),
+    (
+        START_END_CORRELATION,
+        "results/representation/<study>/<dataset>.start_end_correlations.parquet",
+    ),
     (KNN_BY_DEPTH, "results/representation/<study>/<dataset>.knn.parquet"),
     *(
         (schema, f"results/representation/<study>/<dataset>.{name}.parquet")

@@ -1,33 +1,94 @@
-"""The study's numbers as a web page and as a CSV table."""
+"""The report of a study as a web page, and its numbers as a CSV table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import html
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
+from medtransfer.config.figures import FigureName
 from medtransfer.config.study import StudySettings
-from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
-from medtransfer.pages import counts, page, paragraph, table
-from medtransfer.statistics.findings import (
-    UNDECIDED,
-    answers,
-    depths,
-    headline,
-    in_short,
-    more_needed,
+from medtransfer.data.audit_page import audit_in_short, warnings
+from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.evaluation.results import RUN_COLUMNS
+from medtransfer.evaluation.run_records import CANDIDATE, PRETRAINING, STUDY, VERSION, run_hours
+from medtransfer.pages import (
+    Part,
+    Picture,
+    captioned,
+    counts,
+    folded,
+    paragraph,
+    preformatted,
+    report,
+    sentences,
+    table,
 )
+from medtransfer.report_tables import (
+    answer_tables,
+    cell_tables,
+    depth_tables,
+    factor_tables,
+    search_tables,
+    sparing_tables,
+    verdict_tables,
+)
+
+# where the figures of a study stand; those that are named nowhere come last
+FIGURE_GROUPS: dict[str, tuple[FigureName, ...]] = {
+    "Results": (
+        "verdict", "gains", "main_table", "metrics", "folds", "class_table", "capacity",
+        "label_efficiency",
+    ),
+    "Transfer by depth": ("wtst_gains", "reuse_share"),
+    "Training and cost": (
+        "validation_curves", "convergence", "depth_convergence", "partial_curves", "cost_benefit",
+    ),
+    "Other patients and sites": ("external", "calibration", "selective", "subgroups", "corruption"),
+    "Hidden layers": (
+        "cka", "zoo_map", "cca", "top_layers", "start_end", "weight_distance", "knn",
+        "reinitialisation", "filters", "agreement",
+    ),
+    "Prediction of gains": (
+        "factors", "domain_distance", "transferability", "cca_gain", "predicted_gains",
+    ),
+}  # fmt: skip
+FIGURE_TITLES = {
+    "cka": "Similarity of layers (CKA)",
+    "cca": "Canonical correlation of layers (CCA)",
+    "knn": "Nearest neighbours by layer (kNN)",
+    "top_layers": "Top layers of two trained networks (CCA)",
+    "start_end": "Similarity before and after training",
+    "cca_gain": "Canonical correlation against gain",
+    "factors": "What gains depend on",
+    "zoo_map": "Map of all networks and layers",
+    "wtst_gains": "Gain by transferred depth (WT-ST)",
+    "cost_benefit": "Cost against benefit",
+}
+ROLES = {
+    STUDY: "runs of the study",
+    PRETRAINING: "pre-training",
+    CANDIDATE: "search of a learning rate",
+}
+UNKNOWN = "not known"
 
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The tables of a study that its page shows, of schema SUMMARY, VERDICTS, SPARING, GAIN_FACTORS
-    and SEARCHES.
+    """The tables of a study that its report shows.
 
-    ``searches`` has no row when no learning rate was searched for.
+    Attributes:
+        summary, verdicts, sparing, factors: of schema SUMMARY, VERDICTS, SPARING and GAIN_FACTORS.
+        searches: of schema SEARCHES; without a row when no learning rate was searched for.
+        metrics: of schema METRICS.
+        records: of schema RUN_RECORDS; without a row when no run was made.
     """
 
     summary: pd.DataFrame
@@ -35,63 +96,73 @@ class StudyTables:
     sparing: pd.DataFrame
     factors: pd.DataFrame
     searches: pd.DataFrame
+    metrics: pd.DataFrame
+    records: pd.DataFrame
 
 
-def summary_page(
-    study: StudySettings,
+@dataclass(frozen=True)
+class StudyFigure:
+    """A figure of a report.
+
+    Attributes:
+        name: as in the settings.
+        picture: the image.
+        caption: reStructuredText whose only mark-up is *emphasis* and ``code``.
+    """
+
+    name: str
+    picture: Picture
+    caption: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a report says of how its study was set up.
+
+    Attributes:
+        name: of the study, in paths.
+        study: title, question, confidence and all else.
+        origins: where each data set comes from.
+        configuration: the settings as plain values.
+    """
+
+    name: str
+    study: StudySettings
+    origins: Mapping[str, str]
+    configuration: Mapping[str, Any]
+
+
+def study_report(
+    settings: Settings,
     findings: str,
     tables: StudyTables,
-    audits: Mapping[str, Mapping[str, Any]],
-    origins: Mapping[str, str],
+    audits: Mapping[str, dict[str, Any]],
+    figures: Sequence[StudyFigure],
 ) -> str:
-    """One self-contained HTML page: findings, answers, metric per cell, verdicts, learning rates, data.
+    """One self-contained HTML page: question, answer, data, figures, tables, runs, settings.
+
+    No folder outside the project is named in it.
 
     Args:
-        study: title, question and confidence.
+        settings: how the study was set up.
         findings: the paragraph of findings.
         tables: the study's numbers.
-        audits: each data set's audit counts.
-        origins: where each data set comes from.
+        audits: each data set's audit.
+        figures: in any order.
     """
-    percent = f"{study.confidence:.0%}"
-    summary = whole_starts(tables.summary)
-    inits = tuple(dict.fromkeys(summary["init"]))
-    sections = [
-        paragraph(study.question) if study.question else "",
-        paragraph(findings, "findings"),
-        *_answer_sections(tables.verdicts, study),
-        "<h2>Metric of each cell</h2>",
-        table(
-            f"Target metric: mean over the runs [{percent} t interval between runs].",
-            ("data set", "network", "training data", "images", "part", "metric"),
-            (*inits, "runs"),
-            _summary_rows(summary, inits),
-        ),
-        "<h2>Verdicts</h2>",
-        table(
-            f"Paired differences on the test set with {percent} t intervals between seeds or folds, "
-            "and with the variation between samples of patients added; p after the correction within "
-            "the declared family. “Detectable” is what these repeats would have found, “more "
-            f"needed” how many would decide, with a power of {study.statistics.power:.0%}. Equivalent: "
-            f"within {_margins(tables.verdicts)}. “Can't tell” is not “no difference”.",
-            _VERDICT_TEXTS,
-            _VERDICT_NUMBERS,
-            _verdict_rows(headline(tables.verdicts)),
-        ),
-        *_depth_sections(tables.verdicts, percent),
-        *_sparing_sections(tables.sparing),
-        *_factor_sections(tables.factors, percent),
-        *_search_sections(tables.searches),
-        "<h2>Data</h2>",
-        table(
-            "What was stored and what was rejected; the audit of each data set has its parts, "
-            "duplicates and warnings (results/data/<data set>/audit.html).",
-            ("data set", "origin", "labels", "sites", "why rejected"),
-            ("images", "patients", "rejected"),
-            _data_rows(audits, origins),
-        ),
+    study = settings.study
+    answer = sentences(findings, "findings") + "".join(answer_tables(tables.verdicts, study))
+    parts = [
+        Part("Question", paragraph(study.question) if study.question else ""),
+        Part("Answer", answer),
+        Part("Data", _data(audits, settings)),
+        Part("Figures", "", _figure_parts(settings.name, figures)),
+        Part("Tables", "", _number_parts(tables, study)),
+        Part("Runs", _runs(tables, study)),
+        Part("Versions, hardware and cost", _environment(tables.records)),
+        Part("Settings", _configuration(settings.configuration)),
     ]
-    return page(study.title, sections)
+    return report(study.title, "", parts)
 
 
 def summary_csv(summary: pd.DataFrame) -> pd.DataFrame:
@@ -99,217 +170,49 @@ def summary_csv(summary: pd.DataFrame) -> pd.DataFrame:
     return summary[summary["target"]].drop(columns="target")
 
 
-def _interval(row: pd.Series, form: str) -> str:
-    if not np.isfinite(row["low"]):
-        return "none (one run)" if row["pairs"] == 1 else "undefined"
-    return f"{row['low']:{form}} to {row['high']:{form}}"
+def _number_parts(tables: StudyTables, study: StudySettings) -> tuple[Part, ...]:
+    """The tables behind the answer."""
+    percent = f"{study.confidence:.0%}"
+    contents = {
+        "Metric of each cell": cell_tables(tables.summary, percent),
+        "Verdicts": verdict_tables(tables.verdicts, study),
+        "Transferred depth": depth_tables(tables.verdicts, percent),
+        "As good as the best?": sparing_tables(tables.sparing),
+        "What do gains depend on?": factor_tables(tables.factors, percent),
+        "Learning rates chosen on validation": search_tables(tables.searches),
+    }
+    return tuple(Part(heading, "".join(content)) for heading, content in contents.items())
 
 
-def _number(value: float, form: str) -> str:
-    return f"{value:{form}}" if np.isfinite(value) else "–"
-
-
-def _summary_rows(summary: pd.DataFrame, inits: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
-    """One row a cell with a column an init."""
-    shown = summary[summary["target"] & summary["part"].isin(["test", "external"])]
-    keys = ["dataset", "model", "subset", "training_images", "part", "metric"]
-    for key, cell in shown.groupby(keys, sort=False):
-        names = [str(value) for value in key]
-        values = {row["init"]: _mean_with_interval(row) for _, row in cell.iterrows()}
-        fewest, most = cell["runs"].min(), cell["runs"].max()
-        runs = str(most) if fewest == most else f"{fewest} to {most}"
-        metric = METRIC_LABELS.get(names[-1], names[-1])
-        yield (*names[:-1], metric, *(values.get(init, "–") for init in inits), runs)
-
-
-def _mean_with_interval(row: pd.Series) -> str:
-    interval = f" [{row['low']:.3f}, {row['high']:.3f}]" if np.isfinite(row["low"]) else ""
-    return _number(row["mean"], ".3f") + interval
-
-
-def _answer_sections(verdicts: pd.DataFrame, study: StudySettings) -> Iterable[str]:
-    """Does each source help, and is it its features or their statistics?"""
-    rows = answers(verdicts, study)
-    if rows.empty:
-        return
-    yield "<h2>Answer</h2>"
-    yield table(
-        f"Each source against {study.reference}, and against its own statistics alone, by the target "
-        "metric on the test set.",
-        ("data set", "network", "training data", "source", f"against {study.reference}",
-         "against its statistics", "answer"),
-        (),
-        (
-            (row["dataset"], row["model"], row["subset"], row["source"], row["against_reference"],
-             row["against_statistics"] or "–", row["answer"])
-            for _, row in rows.iterrows()
-        ),
-    )  # fmt: skip
-
-
-_VERDICT_TEXTS = ("data set", "network", "training data", "comparison", "metric", "verdict")
-_VERDICT_NUMBERS = (
-    "difference", "interval", "with patients", "p (adjusted)", "p (equivalent)", "standardised",
-    "detectable", "pairs", "more needed",
-)  # fmt: skip
-
-
-def _depth_sections(verdicts: pd.DataFrame, percent: str) -> Iterable[str]:
-    """The gain as a function of the transferred depth."""
-    partial = depths(verdicts)
-    if partial.empty:
-        return
-    yield "<h2>Transferred depth</h2>"
-    yield table(
-        "Starts in which only the first units keep the source's weights, against the same start "
-        f"without them: paired differences on the test set with {percent} intervals; p after the "
-        "correction within a family of their own.",
-        _VERDICT_TEXTS,
-        _VERDICT_NUMBERS,
-        _verdict_rows(partial),
-    )
-
-
-def _verdict_rows(verdicts: pd.DataFrame) -> Iterable[tuple[str, ...]]:
-    for _, row in verdicts.iterrows():
-        yield (
-            row["dataset"], row["model"], row["subset"], f"{row['init']} − {row['reference']}",
-            METRIC_LABELS.get(row["metric"], row["metric"]), in_short(row),
-            _number(row["mean"], "+.3f"), _interval(row, "+.3f"), _range(row, "both", "+.3f"),
-            _number(row["p_adjusted"], ".3g"), _number(row["p_equivalent_adjusted"], ".3g"),
-            _number(row["standardised"], "+.2f"), _number(row["detectable"], ".3f"),
-            f"{row['pairs']} {row['paired_by']}s", _more_needed(row),
-        )  # fmt: skip
-
-
-def _more_needed(row: pd.Series) -> str:
-    if row["verdict"] != UNDECIDED:
+def _data(audits: Mapping[str, dict[str, Any]], settings: Settings) -> str:
+    """What was stored of each data set, what a reader must know of it, and what its parts hold."""
+    if not audits:
         return ""
-    if not (np.isfinite(row["p"]) and row["needed"] > 0):
-        return "–"
-    more, low, high = more_needed(row)
-    return more if more == high else f"{more} ({low} to {high})"
-
-
-def _margins(verdicts: pd.DataFrame) -> str:
-    """The margin of each metric, in words."""
-    margins = verdicts.drop_duplicates("metric").set_index("metric")["margin"]
-    return ", ".join(
-        f"±{value:g} {METRIC_LABELS.get(str(name), name)}" for name, value in margins.items()
+    audits = {name: _without_paths_of_files(audit) for name, audit in audits.items()}
+    overview = table(
+        "What was stored and what was rejected. All of it: results/data/<data set>/audit.html.",
+        ("data set", "origin", "labels", "sites", "why rejected"),
+        ("images", "patients", "rejected"),
+        _data_rows(audits, settings.origins),
     )
-
-
-def _range(row: pd.Series, kind: str, form: str) -> str:
-    low, high = row[f"low_{kind}"], row[f"high_{kind}"]
-    return f"{low:{form}} to {high:{form}}" if np.isfinite(low) else "–"
-
-
-def _sparing_sections(sparing: pd.DataFrame) -> Iterable[str]:
-    """What smaller networks and shallower transfers do as well as the best."""
-    if sparing.empty:
-        return
-    yield "<h2>As good as the best?</h2>"
-    yield table(
-        "Smaller networks and shallower transfers against the best mean: two one-sided tests within "
-        "the margin, Holm over the candidates of one question. The best was chosen on the same runs.",
-        ("data set", "training data", "candidate", "best", "metric", "answer"),
-        ("difference", "interval", "margin", "p (adjusted)", "pairs"),
-        (
-            (
-                row["dataset"], row["subset"], f"{row['model']}, {row['init']}",
-                f"{row['best_model']}, {row['best_init']}",
-                METRIC_LABELS.get(row["metric"], row["metric"]),
-                _sparing_answer(row), _number(row["mean"], "+.3f"), _interval(row, "+.3f"),
-                f"{row['margin']:g}", _number(row["p_adjusted"], ".3g"), str(row["pairs"]),
-            )
-            for _, row in sparing.iterrows()
-        ),
-    )  # fmt: skip
-
-
-def _sparing_answer(row: pd.Series) -> str:
-    if not row["equivalent"]:
-        return "not shown"
-    what = "smallest" if row["question"] == "network" else "shallowest"
-    return f"equivalent, the {what}" if row["chosen"] else "equivalent"
-
-
-def _factor_sections(factors: pd.DataFrame, percent: str) -> Iterable[str]:
-    """What gains depend on, of the models that could be fitted; why the others couldn't."""
-    if factors.empty:
-        return
-    yield "<h2>What do gains depend on?</h2>"
-    whole = factors[factors["left_out"] == ""]
-    fitted = whole[whole["estimate"].notna()]
-    for _, row in whole[whole["estimate"].isna()].drop_duplicates("init").iterrows():
-        yield paragraph(f"{row['init']}: {row['remark']}.")
-    if fitted.empty:
-        return
-    yield table(
-        f"Mixed model of the gains over data sets, with {percent} intervals; the range is that of the "
-        "estimates with one data set left out at a time.",
-        ("source", "metric", "term", "remark"),
-        ("estimate", "interval", "p", "range", "data sets", "gains"),
-        (
-            (
-                row["init"], METRIC_LABELS.get(row["metric"], row["metric"]), row["term"],
-                row["remark"],
-                _number(row["estimate"], "+.4f"), f"{row['low']:+.4f} to {row['high']:+.4f}",
-                _number(row["p"], ".3g"), _left_out_range(factors, row), str(row["datasets"]),
-                str(row["rows"]),
-            )
-            for _, row in fitted.iterrows()
-        ),
-    )  # fmt: skip
-
-
-def _left_out_range(factors: pd.DataFrame, row: pd.Series) -> str:
-    same = (factors[["init", "metric", "term"]] == row[["init", "metric", "term"]]).all(axis=1)
-    others = factors[same & (factors["left_out"] != "")]["estimate"].dropna()
-    return f"{others.min():+.4f} to {others.max():+.4f}" if len(others) else "–"
-
-
-def _search_sections(searches: pd.DataFrame) -> Iterable[str]:
-    """The learning rates that searches chose, with what every candidate reached."""
-    if searches.empty:
-        return
-    rates = sorted(searches["learning_rate"].unique())
-    yield "<h2>Learning rates chosen on validation</h2>"
-    yield table(
-        "A run of each candidate, the same for every init; its best value on the validation part "
-        "decides, and of equal values the lower rate. “diverged”: no finite value.",
-        ("recipe", "data set", "network", "init", "training data", "split", "decided by", "remark"),
-        (*(f"rate {rate:g}" for rate in rates), "chosen"),
-        _search_rows(searches, rates),
+    known = (
+        paragraph(f"{name}: {text}", "warning")
+        for name, audit in audits.items()
+        for text in warnings(audit)
     )
-    at_edge, choices = (searches["edge"] != "no").sum(), searches["chosen"].sum()
-    if at_edge:
-        yield paragraph(
-            f"{at_edge} of {choices} choices are the lowest or highest candidate: a better rate may "
-            "lie beyond. Widen 'learning_rates' of the recipe's search there.",
-            "warning",
-        )
+    each = (
+        folded(f"{name}: parts, leakage, duplicates", audit_in_short(audit))
+        for name, audit in audits.items()
+    )
+    return overview + "".join(known) + "".join(each)
 
 
-def _search_rows(searches: pd.DataFrame, rates: list[float]) -> Iterable[tuple[str, ...]]:
-    """One row a cell with a column a candidate."""
-    remarks = {"lower": "the lowest candidate", "upper": "the highest candidate", "no": ""}
-    keys = ["recipe", "dataset", "model", "init", "subset", "split"]
-    for key, cell in searches.groupby(keys, sort=False):
-        values = dict(zip(cell["learning_rate"], cell["value"], strict=True))
-        chosen = cell[cell["chosen"]].iloc[0]
-        shown = (_candidate_value(values, rate) for rate in rates)
-        decided_by = str(chosen["metric" if chosen["monitor"] == "metric" else "monitor"])
-        yield (
-            *(str(name) for name in key), METRIC_LABELS.get(decided_by, decided_by),
-            remarks[chosen["edge"]], *shown, f"{chosen['learning_rate']:g}",
-        )  # fmt: skip
-
-
-def _candidate_value(values: Mapping[float, float], rate: float) -> str:
-    if rate not in values:
-        return "–"
-    return f"{values[rate]:.3f}" if np.isfinite(values[rate]) else "diverged"
+def _without_paths_of_files(audit: dict[str, Any]) -> dict[str, Any]:
+    """An audit whose reasons of rejection name no folder; those that are then alike are one."""
+    reasons: Counter[str] = Counter()
+    for reason, count in audit["rejected_reasons"].items():
+        reasons[_without_folders(reason)] += count
+    return {**audit, "rejected_reasons": dict(reasons)}
 
 
 def _data_rows(
@@ -317,7 +220,151 @@ def _data_rows(
 ) -> Iterable[tuple[str, ...]]:
     for name, audit in audits.items():
         yield (
-            name, origins.get(name, ""), counts(audit["classes"]), counts(audit["sites"]),
-            counts(audit["rejected_reasons"]), f"{audit['images']:,}", f"{audit['patients']:,}",
-            f"{audit['rejected']:,}",
+            name, _without_folders(origins.get(name, "")), counts(audit["classes"]),
+            counts(audit["sites"]), counts(audit["rejected_reasons"]),
+            f"{audit['images']:,}", f"{audit['patients']:,}", f"{audit['rejected']:,}",
         )  # fmt: skip
+
+
+def _figure_parts(study: str, figures: Sequence[StudyFigure]) -> tuple[Part, ...]:
+    """The figures in the order of their groups."""
+    given = {figure.name: figure for figure in figures}
+    named = {name for names in FIGURE_GROUPS.values() for name in names}
+    others = tuple(name for name in given if name not in named)
+    return tuple(
+        Part(heading, "".join(_figure(study, given[name]) for name in names if name in given))
+        for heading, names in {**FIGURE_GROUPS, "Further figures": others}.items()
+    )
+
+
+def _figure(study: str, figure: StudyFigure) -> str:
+    """A figure with its caption and where it is in print and as numbers."""
+    title = FIGURE_TITLES.get(figure.name, figure.name.replace("_", " ").capitalize())
+    path = f"results/figures/{study}/{figure.name}"
+    files = (
+        f"<br><span class='files'>For print: <code>{html.escape(path)}.pdf</code>. What is drawn: "
+        f"<code>{html.escape(path)}.csv</code></span>"
+    )
+    caption = marked_up(figure.caption)
+    return captioned(figure.name, title, figure.picture, caption + files, f"{title}. {_plain(caption)}")
+
+
+def marked_up(text: str) -> str:
+    """HTML of reStructuredText whose only mark-up is *emphasis* and ``code``."""
+    safe = html.escape(" ".join(text.split()))
+    coded = re.sub(r"``(.+?)``", r"<code>\1</code>", safe)
+    return re.sub(r"(?<![\w*])\*([^*\s][^*]*?)\*(?![\w*])", r"<em>\1</em>", coded)
+
+
+def _plain(markup: str) -> str:
+    """The words of HTML that has no other entities than those of :func:`html.escape`."""
+    return html.unescape(re.sub(r"</?(?:em|code)>", "", markup))
+
+
+def _runs(tables: StudyTables, study: StudySettings) -> str:
+    """Every run that was made, with its result."""
+    if tables.records.empty:
+        source = "" if study.results is None else f": {_without_folders(study.results.table)}"
+        return paragraph(f"No run was made here; the results come from elsewhere{source}.")
+    return table(
+        "Every run below results/runs/: the target metric on the test set, the step that was kept, and "
+        "what it took. Seconds are those of training and scoring; days are in UTC.",
+        ("run", "role", "metric", "hardware"),
+        ("test", "best step", "steps", "seconds", "day"),
+        _run_rows(tables),
+        fold=True,
+    )
+
+
+def _run_rows(tables: StudyTables) -> Iterator[tuple[str, ...]]:
+    metrics = tables.metrics
+    if len(metrics):
+        metrics = metrics[metrics["target"] & (metrics["part"] == "test")]
+    identity = list(RUN_COLUMNS)
+    results = tables.records.merge(metrics, how="left", on=identity, suffixes=("", "_of_metrics"))
+    for _, run in results.iterrows():
+        metric = "" if pd.isna(run["metric"]) else str(run["metric"])
+        yield (
+            run["path"], run["role"], METRIC_LABELS.get(metric, metric), run["hardware"],
+            _known(run["value"], ".3f"), _known(run["best_step"], ",.0f"),
+            _known(run["steps"], ",.0f"), _known(run["seconds"], ",.1f"), run["day"],
+        )  # fmt: skip
+
+
+def _environment(records: pd.DataFrame) -> str:
+    """With what the runs were computed, and what that took."""
+    if records.empty:
+        return ""
+    records = records.assign(hours=run_hours(records))
+    return (
+        table(
+            "What was spent. A GPU that several runs shared counts for each of them.",
+            ("what",),
+            ("runs", "GPU-hours", "core-hours", "MB on disk"),
+            _cost_rows(records),
+        )
+        + table(
+            "On what the runs were computed.",
+            ("device", "hardware"),
+            ("runs", "CPU threads of each"),
+            _hardware_rows(records),
+        )
+        + table(
+            "Versions of Python and of what shapes a run.",
+            ("package", "version"),
+            ("runs",),
+            _version_rows(records),
+        )
+    )
+
+
+def _cost_rows(records: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    for role, runs in records.groupby("role", sort=False):
+        hours = [_total(runs[runs["device"].isin([device, ""])]["hours"]) for device in ("GPU", "CPU")]
+        yield ROLES[str(role)], f"{len(runs):,}", *hours, _total(runs["bytes"] / 1e6)
+
+
+def _total(values: pd.Series) -> str:
+    """The sum of what is known, and how many values aren't."""
+    unknown = int(values.isna().sum())
+    remark = f" ({unknown:,} {UNKNOWN})" if unknown else ""
+    return f"{values.sum():,.3g}{remark}" if values.sum() < 100 else f"{values.sum():,.0f}{remark}"
+
+
+def _hardware_rows(records: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    for key, runs in records.groupby(["device", "hardware"], sort=False):
+        device, hardware = map(str, key)
+        threads = sorted(runs["threads"].dropna().unique())
+        shown = ", ".join(f"{count:.0f}" for count in threads) or "–"
+        yield device or UNKNOWN, hardware or UNKNOWN, f"{len(runs):,}", shown
+
+
+def _version_rows(records: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    for column in (str(name) for name in records if str(name).startswith(VERSION)):
+        for version, count in records[column].value_counts().items():
+            yield column.removeprefix(VERSION), str(version) or UNKNOWN, f"{count:,}"
+
+
+def _configuration(configuration: Mapping[str, Any]) -> str:
+    """The settings as YAML."""
+    hidden = _plain_settings(configuration)
+    text = yaml.safe_dump(hidden, sort_keys=False, allow_unicode=True, width=100)
+    return folded("All that differs from the defaults, as YAML", preformatted(text))
+
+
+def _plain_settings(value: Any) -> Any:
+    """Settings whose texts name no folder outside the project."""
+    if isinstance(value, Mapping):
+        return {key: _plain_settings(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_settings(item) for item in value]
+    return _without_folders(value) if isinstance(value, str) else value
+
+
+def _without_folders(text: str) -> str:
+    """A text whose absolute paths keep their last part only: folders may tell who worked where."""
+    return re.sub(r"(?<![\w.:/~\\])(?:~?/|[A-Za-z]:[\\/])(?:[^\s'\",;:()\[\]]+[/\\])", "…/", text)
+
+
+def _known(value: float, form: str) -> str:
+    return f"{value:{form}}" if np.isfinite(value) else "–"

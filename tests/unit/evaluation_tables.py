@@ -14,7 +14,7 @@ from medtransfer.evaluation.label_efficiency import label_efficiency
 from medtransfer.evaluation.results import CURVES, METRICS
 from medtransfer.evaluation.shift import CORRUPTION, SHIFT
 from medtransfer.evaluation.subgroups import SUBGROUP_GAPS, SUBGROUPS
-from medtransfer.statistics.comparison import compared, summarise
+from medtransfer.statistics.comparison import compare, compared, summarise
 from medtransfer.statistics.convergence import compare_convergence, convergence_table
 from medtransfer.statistics.patients import PATIENT_INTERVALS
 from medtransfer.statistics.verdict import judge
@@ -204,26 +204,42 @@ def in_order(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def figure_tables(name: str, cells: Cells) -> dict[str, pd.DataFrame]:
     """The tables of a figure, by the names that it uses."""
-    metrics, study = metric_table(cells), cells.study
-    if name == "verdict":
-        return {"verdicts": verdict_table(cells)}
-    if name == "convergence":
-        runs = convergence_table(curve_table(cells), study.reference, absolute=0.7)
-        return {name: runs, "convergence_tests": compare_convergence(runs, study.reference)}
-    if name == "subgroups":
-        groups = subgroup_table(cells)
-        return {name: groups, "subgroup_gaps": gap_table(cells, groups)}
-    if name == "corruption":
-        return {name: corruption_table(cells)}
-    if name == "external":
-        return {"shift": shift_table(cells)}
-    with_summary = {
-        "calibration": ("reliability", reliability_table),
-        "selective": ("risk_coverage", risk_table),
-        "label_efficiency": (
-            "label_efficiency",
-            lambda c: label_efficiency(metrics, c.study.reference, c.study.confidence, 200),
-        ),
-    }
-    key, make = with_summary[name]
-    return {key: make(cells), "summary": summarise(metrics, study.confidence)}
+    return {
+        "metrics": lambda: {"metrics": metric_table(cells)} | summary_table(cells),
+        "gains": lambda: gain_table(cells),
+        "wtst_gains": lambda: gain_table(cells),
+        "validation_curves": lambda: {"curves": curve_table(cells)},
+        "verdict": lambda: {"verdicts": verdict_table(cells)},
+        "convergence": lambda: convergence_tables(cells),
+        "subgroups": lambda: group_tables(cells),
+        "corruption": lambda: {"corruption": corruption_table(cells)},
+        "external": lambda: {"shift": shift_table(cells)},
+        "calibration": lambda: {"reliability": reliability_table(cells)} | summary_table(cells),
+        "selective": lambda: {"risk_coverage": risk_table(cells)} | summary_table(cells),
+        "label_efficiency": lambda: share_table(cells) | summary_table(cells),
+    }[name]()
+
+
+def summary_table(cells: Cells) -> dict[str, pd.DataFrame]:
+    return {"summary": summarise(metric_table(cells), cells.study.confidence)}
+
+
+def gain_table(cells: Cells) -> dict[str, pd.DataFrame]:
+    return {"gains": compare(metric_table(cells), cells.study)}
+
+
+def share_table(cells: Cells) -> dict[str, pd.DataFrame]:
+    study = cells.study
+    shares = label_efficiency(metric_table(cells), study.reference, study.confidence, 200)
+    return {"label_efficiency": shares}
+
+
+def convergence_tables(cells: Cells) -> dict[str, pd.DataFrame]:
+    reference = cells.study.reference
+    runs = convergence_table(curve_table(cells), reference, absolute=0.7)
+    return {"convergence": runs, "convergence_tests": compare_convergence(runs, reference)}
+
+
+def group_tables(cells: Cells) -> dict[str, pd.DataFrame]:
+    groups = subgroup_table(cells)
+    return {"subgroups": groups, "subgroup_gaps": gap_table(cells, groups)}

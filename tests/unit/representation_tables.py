@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medtransfer.representation.pairs import Network, network_pairs
+from medtransfer.representation.start_end import start_end
 
 CBR = tuple(("stem" if i == 0 else f"layers.{i}", "unit") for i in range(5))
 RESNET = (
@@ -110,13 +111,22 @@ def cca(study: Study) -> pd.DataFrame:
 def top_layers(study: Study) -> pd.DataFrame:
     generator = np.random.default_rng(2)
     keys = itertools.product(
-        study.datasets, study.models, ("svcca", "pwcca", "sampled_channels"), PAIR_KINDS
+        study.datasets, study.models, ("cca", "svcca", "pwcca", "sampled_channels"), PAIR_KINDS
     )
     rows = pd.DataFrame(list(keys), columns=["dataset", "model", "measure", "pair"])
     rows["mean"] = generator.uniform(0.3, 0.8, len(rows))
     rows["sd"] = generator.uniform(0.01, 0.05, len(rows))
     rows["baseline"] = generator.uniform(0.05, 0.2, len(rows))
     return rows.assign(pairs=6, reliable=rows["measure"] != "pwcca")
+
+
+def start_end_correlations(study: Study) -> pd.DataFrame:
+    generator = np.random.default_rng(13)
+    scopes = ("all", "lower", "upper", "within")
+    keys = itertools.product(study.datasets, study.models, study.subsets, ("svcca", "pwcca"), scopes)
+    rows = pd.DataFrame(list(keys), columns=["dataset", "model", "subset", "measure", "scope"])
+    rows["value"] = generator.uniform(-0.9, 0.9, len(rows))
+    return rows.assign(recipe="r", values=30, points=5, pairs=6)
 
 
 def weight_distance(study: Study) -> pd.DataFrame:
@@ -296,7 +306,12 @@ def all_tables(study: Study) -> dict[str, dict[str, pd.DataFrame]]:
     promised = scores(study)
     return {
         "cka": {"cka": cka(study)},
-        "cca": {"cca": cca(study), "top_layers": top_layers(study)},
+        "cca": {"cca": cca(study)},
+        "top_layers": {"top_layers": top_layers(study)},
+        "start_end": {
+            "start_end": start_end(cca(study)),
+            "start_end_correlations": start_end_correlations(study),
+        },
         "weight_distance": {"weight_distance": weight_distance(study)},
         "knn": {"knn": knn(study)},
         "reinitialisation": {"reinitialisation": reinitialisation(study)},

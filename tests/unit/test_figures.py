@@ -25,6 +25,7 @@ from medtransfer.config.figures import ALL_FIGURES
 from medtransfer.config.study import GridSettings, StudySettings
 from medtransfer.evaluation.names import distinguish_recipes, distinguish_subsets, whole_starts
 from medtransfer.figures import gains, metrics, validation_curves, wtst_gains
+from medtransfer.figures.cells import MISSING
 from medtransfer.figures.style import (
     apply_style,
     init_styles,
@@ -38,6 +39,7 @@ from medtransfer.statistics.comparison import compare, summarise
 # the others have tests of their own
 FIGURES = ("metrics", "gains", "wtst_gains", "validation_curves")
 INITS = ("random", "src", "src-stats")
+BAND = "band: lowest to highest run"
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +157,7 @@ def test_the_metrics_figure_has_a_dot_for_every_run_beside_its_mean():
         values = {value for line in own for value in line.get_ydata()}
         runs = target_test(tables["metrics"])
         assert values == set(runs[runs["init"].isin(kinds)]["value"]), init
-    place = {line.get_ydata()[0]: line.get_xdata()[0] for line in dots}
+    place = {y: x for line in dots for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)}
     for _, runs in target_test(tables["metrics"]).groupby(["model", "init"]):
         mark = place[runs["value"].iloc[0]]
         model, init = runs[["model", "init"]].iloc[0]
@@ -174,11 +176,11 @@ def test_the_metrics_figure_says_what_its_axes_and_panels_are():
          ("n80", "fundus", 80)],
         strict=True,
     ):  # fmt: skip
-        assert title.startswith(f"{dataset}, {subset}")
+        assert title.startswith(f"{dataset}, {subset} ")
         assert f"{count} training, 40 test images, 3 runs a cell" in title
-    assert {ax.get_ylabel() for ax in figure.axes} == {"AUROC"}
+    assert {ax.get_ylabel() for ax in figure.axes} == {"test AUROC"}
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["cbr", "vit"]
-    assert legend_names(figure) == list(INITS)
+    assert set(legend_names(figure)) == {*INITS, "small dot: a run", "bars: t interval over runs"}
 
 
 def test_a_data_set_without_a_subset_leaves_its_panel_empty():
@@ -187,7 +189,8 @@ def test_a_data_set_without_a_subset_leaves_its_panel_empty():
     figure = draw("metrics", tables)
     shown = [ax.axison for ax in figure.axes]
     assert shown == [True, True, True, False]
-    assert legend_names(figure) == list(INITS)
+    assert [t.get_text() for t in figure.axes[3].texts] == ["no runs"]
+    assert set(INITS) < set(legend_names(figure))
 
 
 def test_the_gains_figure_marks_each_difference_with_its_interval():
@@ -232,6 +235,68 @@ def test_the_gains_figure_has_a_panel_a_data_set():
         assert sorted(drawn) == pytest.approx(sorted(expected))
 
 
+def test_the_gains_figure_names_comparisons_once_and_marks_those_that_a_data_set_lacks():
+    gains = all_tables(datasets=("chest", "fundus"))["gains"]
+    lost = (gains["dataset"] == "fundus") & (gains["model"] == "cbr") & (gains["init"] == "src")
+    figure = draw("gains", {"gains": gains[~lost]})
+    chest, fundus = figure.axes
+    names = [tick.get_text() for tick in chest.get_yticklabels()]
+    assert len(names) == len(chest.containers) == 6
+    said = {text.get_text(): [] for text in fundus.texts}
+    for text in fundus.texts:
+        said[text.get_text()].append(names[text.get_position()[1]])
+    assert list(said) == ["no runs"]
+    assert sorted(said["no runs"]) == ["cbr, full: src − random", "cbr, full: src − src-stats"]
+    for bar in fundus.containers:
+        model, rest = names[int(bar[0].get_ydata()[0])].split(", full: ")
+        init, reference = rest.split(" − ")
+        row = target_test(gains, dataset="fundus", model=model, init=init, reference=reference)
+        assert bar[0].get_xdata() == pytest.approx(row["mean"].to_numpy())
+    assert legend_names(figure) == ["bars: paired t interval over seeds"]
+
+
+def test_the_gains_figure_says_which_comparison_has_fewer_pairs():
+    table = metric_rows(seeds=5)
+    table = table[(table["model"] == "cbr") | (table["seed"] < 3)]
+    (ax,) = draw("gains", {"gains": compare(table, study())}).axes
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    fewer = {names[text.get_position()[1]] for text in ax.texts if text.get_text() == "n = 3"}
+    assert fewer == {name for name in names if name.startswith("vit")}
+    assert "3 to 5 seed pairs" in ax.get_xlabel()
+
+
+def lost_runs(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    return table[~np.logical_and.reduce([table[name] == value for name, value in values.items()])]
+
+
+def test_the_metrics_figure_marks_cells_without_runs_and_those_with_fewer():
+    table = lost_runs(metric_rows(), model="vit", init="src")
+    table = lost_runs(table, model="cbr", init="src-stats", seed=1)
+    figure = draw("metrics", {"metrics": table, "summary": summarise(table, 0.95)})
+    (ax,) = figure.axes
+    found = {text.get_text(): text.get_position() for text in ax.texts}
+    assert set(found) == {MISSING, "n = 2"}
+    for text, place, init in ((MISSING, 1, "src"), ("n = 2", 0, "src-stats")):
+        shift = dict(zip(INITS, offsets(3, metrics.SPREAD), strict=True))[init]
+        assert found[text][0] == pytest.approx(place + shift)
+    assert {"no runs", "n: fewer runs than others"} < set(legend_names(figure))
+    assert np.isnan(series(ax)["src"][0].get_ydata()).tolist() == [False, True]
+
+
+def test_long_names_of_networks_are_aslant_and_stand_apart():
+    models = tuple(f"a_network_with_a_long_name_{i}" for i in range(8))
+    (ax,) = draw("metrics", all_tables(models=models)).axes
+    assert {label.get_rotation() for label in ax.get_xticklabels()} == {40}
+    (ax,) = draw("metrics", all_tables()).axes
+    assert {label.get_rotation() for label in ax.get_xticklabels()} == {0}
+
+
+def test_many_data_sets_go_on_below_on_a_page():
+    figure = draw("metrics", all_tables(datasets=tuple("abcde"), models=("cbr",)))
+    assert figure.get_figwidth() <= 7.2
+    assert [ax.get_title().split(",")[0] for ax in figure.axes if ax.axison] == list("abcde")
+
+
 def test_the_gains_figure_does_not_claim_one_number_of_pairs_where_it_differs():
     table = metric_rows(seeds=5)
     table = table[(table["model"] == "cbr") | (table["seed"] < 3)]
@@ -242,7 +307,7 @@ def test_the_gains_figure_does_not_claim_one_number_of_pairs_where_it_differs():
 def test_the_validation_curves_are_the_means_in_the_band_of_all_runs():
     curves = curve_rows()
     (ax,) = draw("validation_curves", {"curves": curves}).axes
-    lines = {line.get_label(): line for line in ax.lines}
+    lines = {line.get_label(): line for line in ax.lines if len(line.get_xdata())}
     assert list(lines) == list(INITS)
     for (init, line), band in zip(lines.items(), ax.collections, strict=True):
         runs = curves[curves["init"] == init].pivot(
@@ -256,7 +321,7 @@ def test_the_validation_curves_are_the_means_in_the_band_of_all_runs():
             assert ends.min() == pytest.approx(runs.loc[step].min())
             assert ends.max() == pytest.approx(runs.loc[step].max())
     assert ax.get_xlabel() == "optimiser step"
-    assert ax.get_ylabel() == "validation\nquadratic κ"
+    assert ax.get_ylabel() == "validation quadratic κ\n(3 runs)"
     assert ax.get_title() == "chest, cbr, full"
 
 
@@ -265,13 +330,13 @@ def test_validation_curves_have_a_panel_a_cell_and_a_legend_of_all_inits():
     assert [ax.get_title() for ax in figure.axes] == [
         "a, cbr, full", "a, cbr, n80", "b, cbr, full", "b, cbr, n80"
     ]  # fmt: skip
-    assert legend_names(figure) == list(INITS)
+    assert set(legend_names(figure)) == {*INITS, BAND}
 
 
 def test_the_legend_of_validation_curves_names_an_init_that_the_first_panel_lacks():
     curves = pd.concat([curve_rows(("a",), inits=("random",)), curve_rows(("b",))])
     figure = draw("validation_curves", {"curves": curves})
-    assert sorted(legend_names(figure)) == sorted(INITS)
+    assert sorted(legend_names(figure)) == sorted([*INITS, BAND])
 
 
 def test_the_panels_of_a_row_of_validation_curves_have_one_scale():
@@ -312,7 +377,10 @@ def test_the_depth_figure_has_a_panel_a_network_and_data_set_and_a_line_a_subset
     assert [ax.get_title() for ax in figure.axes] == [
         "chest, cbr", "fundus, cbr", "chest, vit", "fundus, vit"
     ]  # fmt: skip
-    assert legend_names(figure) == ["full: src over src-stats", "n80: src over src-stats"]
+    assert set(legend_names(figure)) == {
+        "full: src over src-stats", "n80: src over src-stats", "bars: paired t interval over seeds"
+    }  # fmt: skip
+    assert {ax.get_ylabel() for ax in figure.axes} == {"difference in test\nAUROC (3 pairs)"}
 
 
 def test_the_depth_figure_leaves_out_networks_without_partial_transfers():
@@ -369,7 +437,7 @@ def test_figures_of_30_series_are_drawn_with_all_their_names(name):
     if name == "gains":
         assert len(figure.axes[0].get_yticklabels()) == len(target_test(tables["gains"])) > 40
     else:
-        assert legend_names(figure) == list(inits[:30])
+        assert [text for text in legend_names(figure) if text in inits] == list(inits[:30])
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".png", ".svg"])
@@ -401,7 +469,8 @@ def test_drawing_changes_no_table():
 
 def test_every_figure_of_the_settings_has_a_module_and_the_other_way_round():
     modules = {module.name for module in pkgutil.iter_modules(medtransfer.figures.__path__)}
-    assert modules - {"style", "by_depth", "cells", "gain_points"} == set(ALL_FIGURES)
+    shared = {"typeset", "rows", "style", "by_depth", "cells", "gain_points"}
+    assert modules - shared == set(ALL_FIGURES)
 
 
 @pytest.mark.parametrize("module", [metrics, gains, validation_curves])
@@ -412,13 +481,22 @@ def test_a_figure_module_only_turns_tables_into_axes(module):
     assert "savefig" not in source
 
 
-def test_the_source_decides_the_colour_and_the_kind_the_marker():
+def test_the_source_decides_colour_and_marker_and_the_kind_the_filling_and_the_line():
     styles = init_styles(["random", "a", "a-stats", "b"])
     assert styles["a"].colour == styles["a-stats"].colour
+    assert styles["a"].marker == styles["a-stats"].marker
     assert len({styles[name].colour for name in ("random", "a", "b")}) == 3
-    assert len({styles[name].marker for name in ("random", "a", "a-stats")}) == 3
-    assert styles["a"].marker == styles["b"].marker
+    # in print without colours
+    assert len({styles[name].marker for name in ("random", "a", "b")}) == 3
     assert [styles[name].filled for name in styles] == [True, True, False, True]
+    assert styles["a"].line == styles["b"].line != styles["a-stats"].line
+
+
+def test_forty_sources_and_the_ways_to_draw_statistics_all_look_different():
+    sources = init_styles([f"s{i}" for i in range(40)])
+    assert len({(style.colour, style.marker) for style in sources.values()}) == 40
+    samplers = ["a", "a-stats", "a-stats_permutation", "a-stats_bootstrap", "a-stats_as_released"]
+    assert len({(style.marker, style.filled) for style in init_styles(samplers).values()}) == 5
 
 
 def test_an_init_has_one_colour_in_all_orders_of_the_table():
@@ -495,6 +573,12 @@ def test_a_note_breaks_its_line_and_stays_inside_its_figure():
     box = text.get_window_extent()
     assert figure.bbox.x0 < box.x0 < box.x1 < figure.bbox.x1
     assert figure.bbox.y0 < box.y0 < box.y1 < figure.bbox.y1
+
+
+def test_a_legend_of_long_entries_stays_inside_its_figure():
+    figure = draw("wtst_gains", {"gains": depth_gains(models=("cbr",), subsets=("full", "n80"))})
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
 def test_the_legend_of_a_narrow_figure_stays_inside_it():

@@ -29,6 +29,7 @@ from medtransfer.config.typed import plain
 from medtransfer.data.splits import training_subset
 from medtransfer.errors import ConfigError
 from medtransfer.models.build import build_network
+from medtransfer.planning.dry_run import DryRunCost, WantedJobs, dry_run_cost
 from medtransfer.planning.finished import Finished, read_finished
 from medtransfer.planning.images import DatasetImages, expected_parts, stated_images, store_bytes
 from medtransfer.planning.jobs import Jobs
@@ -36,7 +37,8 @@ from medtransfer.planning.networks import network_cost
 from medtransfer.planning.plan import Plan, Present, make_plan
 from medtransfer.planning.processors import Processor, chosen_processor, recorded_processor
 from medtransfer.planning.rates import Job, Measurement, Rates, modelled_seconds
-from medtransfer.planning.report import plan_as_data, plan_as_text
+from medtransfer.planning.report import dry_run_as_text, plan_as_data, plan_as_text
+from medtransfer.planning.sentences import jobs_in_words
 from medtransfer.planning.work import PartSizes, Work, run_work
 from medtransfer.training.run import train
 
@@ -136,6 +138,28 @@ def test_the_weights_weigh_what_the_network_s_tensors_do():
     tensors = network.state_dict().values()
     expected = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     assert network_cost(ModelSettings("resnet18"), Init(), 3, 5, 64).weight_bytes == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "init", "side"),
+    [
+        (CBR, Init(), 24),
+        (CBR, Init("s", 1, "slim"), 24),
+        (replace(CBR, first_units=1), Init(), 24),
+        (ModelSettings("resnet18"), Init(), 64),
+        (ModelSettings("resnet50_keras"), Init(), 64),
+        (ModelSettings("inception_v3"), Init(), 299),
+        (ModelSettings("mobilenetv2_100"), Init(), 64),
+        (ModelSettings("resnetv2_50x1_bit"), Init(), 64),
+        (ModelSettings("deit_tiny_patch16_224"), Init(), 224),
+        (ModelSettings("deit_tiny_patch16_224", first_units=3), Init(), 224),
+        (ModelSettings("swin_tiny_patch4_window7_224"), Init(), 224),
+    ],
+)
+def test_what_more_outputs_cost_is_what_the_network_with_them_costs(settings, init, side):
+    one, nine = (network_cost(settings, init, 3, outputs, side) for outputs in (1, 9))
+    assert one.with_outputs(8) == nine
+    assert nine.with_outputs(-8) == one
 
 
 def test_slim_and_truncated_networks_cost_less_and_repeated_grey_images_more():
@@ -410,13 +434,16 @@ def configuration(**changes: object) -> Config:
     return Config(**(settings | changes))
 
 
-def planned(root: Path, config: Config, processor: Processor = CORE) -> Plan:
+def presence(root: Path, config: Config) -> Present:
     images = {
         name: DatasetImages(settings, root / "data" / name, root / f"{name}.csv")
         for name, settings in config.datasets.items()
     }
-    present = Present(images, read(root), root / "data", root / "weights")
-    return make_plan(config, present, processor)
+    return Present(images, read(root), root / "data", root / "weights")
+
+
+def planned(root: Path, config: Config, processor: Processor = CORE) -> Plan:
+    return make_plan(config, presence(root, config), processor)
 
 
 def record(config: Config, run: Run, computing: float, **changes: object) -> dict:
@@ -654,3 +681,93 @@ def test_runs_on_subsets_that_are_drawn_anew_have_the_work_of_their_own_seed(tmp
         assert planned_run.job.work == run_work(config.recipes["tiny"], planned_run.parts)
         seen.add(planned_run.job.work)
     assert len(seen) > 1
+
+
+# dry runs
+
+
+def wanted(config: Config) -> WantedJobs:
+    """All that a configuration of nothing finished asks for."""
+    paths = tuple(run.path for run in all_runs(config))
+    return WantedJobs(paths, tuple(config.datasets), ("shapes/cbr",))
+
+
+def dry_run(root: Path, config: Config, jobs: WantedJobs) -> DryRunCost:
+    return dry_run_cost(jobs, config, presence(root, config), CORE)
+
+
+def test_a_dry_run_of_all_costs_what_the_plan_says(tmp_path):
+    config = configuration()
+    total, cost = planned(tmp_path, config).total, dry_run(tmp_path, config, wanted(config))
+    assert cost.bill == total.bill
+    assert cost.purposes == {"study": 8, "pre-training": 1, "search": 3}
+    assert cost.stored == {"chest": 100, "formulae": 60}
+    assert cost.disk.left == total.bill.disk.left + total.stores.left + total.sources.left
+    first, second, *_ = dry_run_as_text(cost).splitlines()
+    assert first.startswith("This would train 8 runs, 1 pre-training and 3 candidates of a search: ")
+    assert first.endswith("CPU-hours (modelled; Some CPU, 2 cores; 1 of them a job).")
+    assert second.startswith("It would decode about 160 images and write about ")
+
+
+def test_a_dry_run_of_one_run_costs_that_run_alone(tmp_path):
+    config = configuration()
+    runs = all_runs(config)
+    one, other = (dry_run(tmp_path, config, WantedJobs((run.path,))) for run in (runs[0], runs[-1]))
+    assert one.bill.left == other.bill.left == 1
+    assert dry_run_as_text(one).startswith("This would train 1 run: about ")
+    assert dry_run_as_text(other).startswith("This would train 1 candidate of a search: about ")
+    both = dry_run(tmp_path, config, WantedJobs((runs[0].path, runs[-1].path)))
+    assert both.bill.left_hours == pytest.approx(one.bill.left_hours + other.bill.left_hours)
+    assert "decode" not in dry_run_as_text(both)
+
+
+def test_runs_that_would_be_repeated_cost_once_more_and_are_said_to(tmp_path):
+    config = configuration()
+    runs = all_runs(config)
+    seconds = dict.fromkeys(runs, 40.0)
+    finish(tmp_path, config, runs[:2], seconds)
+    cost = dry_run(tmp_path, config, WantedJobs(tuple(run.path for run in runs[:3])))
+    assert (cost.again, cost.bill.left, cost.bill.done) == (2, 3, 0)
+    assert cost.bill.bases == {"measured": 3}
+    assert 3600 * cost.bill.left_hours == pytest.approx(3 * 42.0, rel=0.3)
+    assert "This would train 3 runs, 2 of them once more: about " in dry_run_as_text(cost)
+
+
+def test_a_run_that_no_study_has_can_be_asked_for_by_its_path(tmp_path):
+    path = "tiny/chest/cbr/random/full/holdout/seed77"
+    cost = dry_run(tmp_path, configuration(), WantedJobs((path,)))
+    assert cost.purposes == {"study": 1} and cost.bill.left_hours > 0
+    with pytest.raises(ValueError):
+        dry_run(tmp_path, configuration(), WantedJobs(("tiny/chest",)))
+
+
+def test_a_dry_run_says_what_it_does_not_know_and_where_runs_may_end_earlier(tmp_path):
+    config = configuration()
+    jobs = wanted(config)
+    unknown = replace(config, datasets=config.datasets | {"chest": dataset()})
+    first, second = dry_run_as_text(dry_run(tmp_path, unknown, jobs)).splitlines()
+    assert "CPU-hours, without 11 runs on data sets of unknown size" in first
+    assert "decode about 60 images and 1 data set of unknown size and write" in second
+    assert second.endswith("and 12 files of unknown size.")
+    nothing = dry_run_as_text(dry_run(tmp_path, unknown, WantedJobs(jobs.runs[:1], ("chest",))))
+    assert "unknown CPU-hours for 1 run on data sets of unknown size" in nothing
+    assert "decode 1 data set of unknown size" in nothing
+    stopping = replace(config, recipes=config.recipes | {"tiny": RecipeSettings(steps=20, patience=1)})
+    assert ": at most about " in dry_run_as_text(dry_run(tmp_path, stopping, jobs))
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({"figure": 1}, "1 figure"),
+        ({"train": 1200, "figure": 2}, "1,200 runs to do and 2 figures"),
+        ({"audit": 1}, "1 job"),
+        ({"audit": 2, "figure": 0}, "2 jobs"),
+        (
+            {"audit": 2, "split": 3, "figure": 1, "train": 1},
+            "1 run to do, 1 figure and 5 other jobs",
+        ),
+    ],
+)
+def test_jobs_are_counted_in_words(counts, text):
+    assert jobs_in_words(counts, {"train": "run{s} to do", "figure": "figure{s}"}) == text

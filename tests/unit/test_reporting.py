@@ -1,4 +1,4 @@
-"""The web page and the CSV table: every number of the tables, readable and escaped."""
+"""The report and the CSV table: every number of the tables, readable and escaped."""
 
 from __future__ import annotations
 
@@ -9,9 +9,23 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+import yaml
 
+from medtransfer.config.figures import ALL_FIGURES
+from medtransfer.config.results import ResultsSettings
 from medtransfer.config.study import GridSettings, StudySettings
-from medtransfer.reporting import StudyTables, summary_csv, summary_page
+from medtransfer.evaluation.results import METRICS
+from medtransfer.evaluation.run_records import RUN_RECORDS
+from medtransfer.pages import Picture
+from medtransfer.reporting import (
+    FIGURE_GROUPS,
+    Settings,
+    StudyFigure,
+    StudyTables,
+    marked_up,
+    study_report,
+    summary_csv,
+)
 from medtransfer.statistics.gain_factors import GAIN_FACTORS
 from medtransfer.statistics.sparing import SPARING
 from medtransfer.statistics.verdict import VERDICTS
@@ -24,16 +38,22 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
+        self.text, self.place = text, ""
         self.tables: list[list[list[str]]] = []
         self.captions: list[str] = []
-        self.headings: dict[str, list[str]] = {"h1": [], "h2": [], "p": [], "title": []}
+        self.under: dict[str, list[list[list[str]]]] = {}
+        names = ("h1", "h2", "h3", "h4", "p", "li", "title", "pre", "summary", "figcaption")
+        self.headings: dict[str, list[str]] = {name: [] for name in names}
+        self.attributes: list[dict[str, str]] = []
         self.tags: list[str] = []
         self.feed(text)
 
-    def handle_starttag(self, tag, _attributes):
+    def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
+        self.attributes.append({"tag": tag, **dict(attributes)})
         if tag == "table":
             self.tables.append([])
+            self.under.setdefault(self.place, []).append(self.tables[-1])
         elif tag == "tr":
             self.tables[-1].append([])
         elif tag in ("td", "th"):
@@ -49,10 +69,11 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.tags[-1] in ("td", "th"):
             self.tables[-1][-1][-1] += data
-        elif self.tags[-1] == "caption":
+        elif self.tags[-2:] == ["caption", "span"]:
             self.captions[-1] += data
         elif self.tags[-1] in self.headings:
             self.headings[self.tags[-1]][-1] += data
+            self.place = data if self.tags[-1] in ("h2", "h3") else self.place
 
 
 def study(**settings: object) -> StudySettings:
@@ -137,10 +158,56 @@ def search(
 AUDIT = {
     "images": 1555, "patients": 444, "rejected": 3, "classes": {"healthy": 1000, "ill": 555},
     "sites": {"north": 900, "south": 655}, "rejected_reasons": {"decode: truncated": 3},
+    "images_of_unknown_patients": 0, "patients_at_several_sites": 0,
+    "contradictions": {"images": 2, "examples": [[3, 9]]}, "dropped": [], "burned_in": {"yes": 7},
+    "site_confounding": {"label": 0.5}, "accepted_leakage": [],
+    "duplicates": {
+        "exact_pairs": 4, "exact_pairs_of_different_patients": 1, "exact_examples": [[1, 2]],
+        "near_pairs": 0, "near_pairs_of_different_patients": 0, "near_examples": [],
+    },
+    "splits": {
+        "holdout": {
+            "parts": {
+                "train": {
+                    "images": 1111, "patients": 400, "classes": {"healthy": 700, "ill": 411},
+                    "sites": {"north": 900, "south": 211}, "groups": {"sex": {"F": 1000, "M": 111}},
+                },
+            },
+            "pairs_within_parts": {"exact": 4},
+            "leakage": {"patients": 0, "exact_duplicates": 2},
+        },
+    },
 }  # fmt: skip
 
 
-TABLES = ("summary", "verdicts", "sparing", "factors", "searches")
+def records(**changes: object) -> pd.DataFrame:
+    row = {
+        "recipe": "r", "dataset": "chest", "model": "cbr", "init": "random", "subset": "full",
+        "split": "holdout", "seed": 0, "path": "r/chest/cbr/random/full/holdout/seed0",
+        "role": "study", "pretraining": "", "training_images": 1234.0, "parameters": 5e6,
+        "steps": 2500.0, "best_step": 1750.0, "seconds": 7200.5, "device": "CPU", "threads": 2.0,
+        "hardware": "Some processor, 8 cores", "day": "2026-05-04", "bytes": 12.5e6,
+        "version_torch": "2.11.0",
+    }  # fmt: skip
+    table = pd.DataFrame([row | changes])
+    RUN_RECORDS.check(table)
+    return table
+
+
+def metrics(**changes: object) -> pd.DataFrame:
+    row = {
+        "recipe": "r", "dataset": "chest", "model": "cbr", "init": "random", "subset": "full",
+        "split": "holdout", "seed": 0, "part": "test", "metric": "auroc", "target": True,
+        "value": 0.7654321, "images": 321, "patients": 300, "training_images": 1234,
+        "test_train_ratio": 0.26, "parameters": 5e6,
+    }  # fmt: skip
+    table = pd.DataFrame([row | changes])
+    METRICS.check(table)
+    return table
+
+
+PICTURE = Picture("data:image/png;base64,AAAA", 300, 200)
+TABLES = ("summary", "verdicts", "sparing", "factors", "searches", "metrics", "records")
 
 
 def page(**changes: object) -> Page:
@@ -148,16 +215,18 @@ def page(**changes: object) -> Page:
     arguments = {
         "study": study(), "findings": "Nothing was found.", "summary": summary(),
         "verdicts": verdicts(), "sparing": none, "factors": none, "searches": none,
-        "audits": {"chest": AUDIT}, "origins": {"chest": "drawn here"},
+        "metrics": metrics(), "records": records(), "audits": {"chest": AUDIT},
+        "origins": {"chest": "drawn here"}, "figures": [], "configuration": {}, "name": "toy",
     } | changes  # fmt: skip
     tables = StudyTables(**{name: arguments.pop(name) for name in TABLES})
-    return Page(summary_page(tables=tables, **arguments))
+    names = ("name", "study", "origins", "configuration")
+    settings = Settings(**{name: arguments.pop(name) for name in names})
+    return Page(study_report(settings, tables=tables, **arguments))
 
 
 def under(found: Page, heading: str) -> list[list[str]]:
-    """The table of a section; each has one."""
-    assert len(found.tables) == len(found.headings["h2"])
-    return found.tables[found.headings["h2"].index(heading)]
+    """The first table below a heading."""
+    return found.under[heading][0]
 
 
 CELLS, VERDICTS_HEAD = "Metric of each cell", "Verdicts"
@@ -218,7 +287,7 @@ def test_each_source_has_an_answer():
         "answer": "helps, and its statistics alone do as well",
     }  # fmt: skip
     assert under(page(), "Answer")[1][5] == "–"
-    assert "Answer" not in page(verdicts=verdicts(init="gabor")).headings["h2"]
+    assert "Answer" not in page(verdicts=verdicts(init="gabor")).under
 
 
 @pytest.mark.parametrize(
@@ -237,7 +306,7 @@ def test_what_would_do_as_well_has_a_row_a_candidate(changes, answer):
         "metric": "AUROC", "answer": answer, "difference": "-0.002", "interval": "-0.005 to -0.000",
         "margin": "0.01", "p (adjusted)": "0.0235", "pairs": "5",
     }  # fmt: skip
-    assert "As good as the best?" not in page().headings["h2"]
+    assert "As good as the best?" not in page().headings["h3"]
 
 
 def test_a_candidate_of_one_run_has_no_interval():
@@ -288,7 +357,7 @@ def test_a_search_has_a_row_a_cell_with_what_every_candidate_reached_and_the_cho
     }  # fmt: skip
     assert second[3] == "random"
     assert second[-5:] == ["the lowest candidate", "0.900", "0.600", "–", "0.001"]
-    assert "Learning rates chosen on validation" in found.headings["h2"]
+    assert "Learning rates chosen on validation" in found.headings["h3"]
 
 
 @pytest.mark.parametrize(("chosen", "warned"), [(0, True), (1, False), (2, True)])
@@ -305,7 +374,7 @@ def test_a_search_by_loss_says_so():
 
 
 def test_a_study_without_a_search_has_no_section_of_it():
-    assert page().headings["h2"] == ["Answer", CELLS, VERDICTS_HEAD, "Data"]
+    assert page().headings["h3"] == [CELLS, VERDICTS_HEAD]
 
 
 def test_many_classes_are_only_counted():
@@ -350,55 +419,210 @@ def test_only_target_metrics_of_test_and_external_parts_are_shown():
 
 
 def test_title_question_findings_and_confidence_are_on_the_page():
-    found = page(study=study(question="Does it help?", confidence=0.9))
+    found = page(study=study(question="Does it help?", confidence=0.9), findings="It does. Each 3.")
     assert found.headings["title"] == ["Toy study"]
     assert found.headings["h1"] == ["Toy study"]
-    assert found.headings["p"] == ["Does it help?", "Nothing was found."]
-    captions = dict(zip(found.headings["h2"], found.captions, strict=True))
-    assert "90% t interval" in captions[CELLS]
-    assert "90% t intervals" in captions[VERDICTS_HEAD]
-    assert "a power of 80%" in captions[VERDICTS_HEAD]
+    assert found.headings["p"][0] == "Does it help?"
+    assert found.headings["li"][-2:] == ["It does.", "Each 3."]
+    captions = " ".join(found.captions)
+    assert "90% t interval between runs" in captions
+    assert "90% t intervals" in captions
+    assert "a power of 80%" in captions
 
 
-def test_a_study_without_a_question_has_no_empty_paragraph():
-    assert page().headings["p"] == ["Nothing was found."]
+def test_the_parts_have_their_order_and_empty_ones_are_left_out():
+    figure = StudyFigure("gains", PICTURE, "How.")
+    whole = page(study=study(question="Does it help?"), figures=[figure])
+    assert whole.headings["h2"] == [
+        "Question", "Answer", "Data", "Figures", "Tables", "Runs", "Versions, hardware and cost",
+        "Settings",
+    ]  # fmt: skip
+    less = page(audits={}).headings["h2"]
+    assert less[:3] == ["Answer", "Tables", "Runs"]
 
 
 def test_everything_that_a_user_writes_is_escaped():
     audit = AUDIT | {"classes": {NASTY: 1}, "sites": {NASTY: 2}, "rejected_reasons": {NASTY: 3}}
-    text = summary_page(
-        study(title=NASTY, question=NASTY), NASTY,
-        StudyTables(
-            summary(dataset=NASTY, model=NASTY), verdicts(dataset=NASTY, model=NASTY),
-            sparing(dataset=NASTY, model=NASTY), factors(term=NASTY, remark=NASTY), search(model=NASTY),
-        ),
-        {NASTY: audit}, {NASTY: NASTY},
+    found = page(
+        study=study(title=NASTY, question=NASTY), findings=NASTY, name=NASTY,
+        summary=summary(dataset=NASTY, model=NASTY), verdicts=verdicts(dataset=NASTY, model=NASTY),
+        sparing=sparing(dataset=NASTY, model=NASTY), factors=factors(term=NASTY, remark=NASTY),
+        searches=search(model=NASTY), records=records(hardware=NASTY, path=NASTY, version_torch=NASTY),
+        audits={NASTY: audit}, origins={NASTY: NASTY}, configuration={NASTY: [NASTY]},
+        figures=[StudyFigure("gains", PICTURE, NASTY)],
     )  # fmt: skip
-    assert "<script" not in text
-    assert '& "co"' not in text
-    found = Page(text)
+    assert "<script" not in found.text
+    assert '& "co"' not in found.text.replace("&quot;", "")
     assert found.headings["h1"] == [NASTY]
-    assert found.headings["p"][:2] == [NASTY, NASTY]
+    assert found.headings["p"][0] == NASTY
     for heading in ("Answer", CELLS, VERDICTS_HEAD):
         assert under(found, heading)[1][:2] == [NASTY, NASTY]
     assert under(found, "As good as the best?")[1][2] == f"{NASTY}, src"
     assert under(found, "What do gains depend on?")[1][2:4] == [NASTY, NASTY]
     assert under(found, "Learning rates chosen on validation")[1][2] == NASTY
     assert under(found, "Data")[1][:3] == [NASTY, NASTY, f"{NASTY} 1"]
+    assert under(found, "Runs")[1][0] == NASTY
+    assert [row[1] for row in found.under["Versions, hardware and cost"][1][1:]] == [NASTY]
+    (image,) = (one for one in found.attributes if one["tag"] == "img")
+    assert NASTY in image["alt"]
 
 
 def test_the_page_needs_nothing_from_elsewhere():
-    text = summary_page(
-        study(),
-        "found",
-        StudyTables(summary(), verdicts(), sparing(), factors(), search()),
-        {"chest": AUDIT},
-        {},
+    found = page(figures=[StudyFigure("gains", PICTURE, "How.")])
+    assert found.text.startswith("<!doctype html>")
+    assert "charset='utf-8'" in found.text
+    assert not {"script", "iframe", "object"} & set(found.tags)
+    addresses = [one.get("src") or one.get("href") for one in found.attributes]
+    assert {address.split(",")[0][:5] for address in addresses if address and address[0] != "#"} == {
+        "data:"
+    }
+    assert "http:" not in found.text and "https:" not in found.text
+
+
+def test_what_links_lead_to_is_on_the_page_and_no_name_is_there_twice():
+    figures = [StudyFigure(name, PICTURE, "How.") for name in ALL_FIGURES]
+    found = page(figures=figures, study=study(question="Does it help?"), sparing=sparing())
+    names = [one["id"] for one in found.attributes if "id" in one]
+    assert len(set(names)) == len(names)
+    links = [one["href"][1:] for one in found.attributes if one["tag"] == "a"]
+    assert set(links) <= set(names) and len(links) > 2 * len(ALL_FIGURES)
+
+
+def test_every_registered_figure_has_a_place_of_its_own():
+    placed = [name for names in FIGURE_GROUPS.values() for name in names]
+    assert sorted(placed) == sorted(ALL_FIGURES)
+
+
+def test_figures_stand_in_their_groups_with_captions_and_where_they_are():
+    figures = [
+        StudyFigure("knn", PICTURE, "By the *nearest* images.\nMade from the ``knn`` table."),
+        StudyFigure("my_own", PICTURE, "Mine."),
+        StudyFigure("gains", PICTURE, "Paired."),
+    ]
+    found = page(figures=figures)
+    assert found.headings["h3"][:3] == ["Results", "Hidden layers", "Further figures"]
+    assert found.headings["h4"] == ["Gains", "Nearest neighbours by layer (kNN)", "My own"]
+    assert "By the <em>nearest</em> images. Made from the <code>knn</code> table." in found.text
+    for suffix in ("pdf", "csv"):
+        assert f"results/figures/toy/knn.{suffix}" in found.text
+    images = [one for one in found.attributes if one["tag"] == "img"]
+    assert images[1]["alt"] == (
+        "Nearest neighbours by layer (kNN). By the nearest images. Made from the knn table."
     )
-    assert text.startswith("<!doctype html>")
-    assert "charset='utf-8'" in text
-    assert not {"script", "link", "img", "iframe"} & set(Page(text).tags)
-    assert "http" not in text
+    assert {(one["width"], one["height"], one["src"]) for one in images} == {
+        ("300", "200", PICTURE.source)
+    }
+    assert not [one for one in images if "loading" in one]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("*a b* c", "<em>a b</em> c"),
+        ("2 * 3 * 4", "2 * 3 * 4"),
+        ("``a*b*c``", "<code>a*b*c</code>"),
+        ("a\n  b", "a b"),
+        ("``<x>`` & *<y>*", "<code>&lt;x&gt;</code> &amp; <em>&lt;y&gt;</em>"),
+        ("(*a*), *b*.", "(<em>a</em>), <em>b</em>."),
+    ],
+)
+def test_captions_know_emphasis_and_code_alone(text, expected):
+    assert marked_up(text) == expected
+
+
+def test_long_tables_are_folded_and_short_ones_are_not():
+    assert not page(searches=search()).headings["summary"][1:-1]
+    many = pd.concat([summary(model=f"m{i}") for i in range(13)])
+    found = page(summary=many)
+    assert "Target metric (13 rows)" in found.headings["summary"]
+    assert len(under(found, CELLS)) == 14
+
+
+def test_each_run_has_a_row_with_its_result_and_what_it_took():
+    both = pd.concat([
+        records(),
+        records(path="p/f/cbr/random/full/holdout/seed0", recipe="p", role="pre-training",
+                steps=math.nan, best_step=math.nan, seconds=math.nan),
+    ])  # fmt: skip
+    other_metrics = pd.concat([
+        metrics(), metrics(part="external", value=0.1), metrics(metric="brier", target=False),
+    ])  # fmt: skip
+    header, first, second = under(page(records=both, metrics=other_metrics), "Runs")
+    assert dict(zip(header, first, strict=True)) == {
+        "run": "r/chest/cbr/random/full/holdout/seed0", "role": "study", "metric": "AUROC",
+        "hardware": "Some processor, 8 cores", "test": "0.765", "best step": "1,750",
+        "steps": "2,500", "seconds": "7,200.5", "day": "2026-05-04",
+    }  # fmt: skip
+    assert second[1:3] == ["pre-training", ""] and second[4:8] == ["–"] * 4
+
+
+def test_hours_hardware_and_versions_are_summed_over_runs():
+    gpu = {"device": "GPU", "hardware": "Some GPU", "threads": 4.0, "seconds": 1800.0}
+    several = pd.concat([
+        records(), records(), records(**gpu), records(role="pre-training", **gpu),
+        records(seconds=math.nan, version_torch="2.12.0"), records(bytes=math.nan, **gpu),
+    ])  # fmt: skip
+    spent, hardware, versions = page(records=several).under["Versions, hardware and cost"]
+    assert spent[1:] == [
+        ["runs of the study", "5", "1", "8 (1 not known)", "50 (1 not known)"],
+        ["pre-training", "1", "0.5", "0", "12.5"],
+    ]
+    assert hardware[1:] == [
+        ["CPU", "Some processor, 8 cores", "3", "2"], ["GPU", "Some GPU", "3", "4"]
+    ]  # fmt: skip
+    assert versions[1:] == [["torch", "2.11.0", "5"], ["torch", "2.12.0", "1"]]
+
+
+def test_results_from_elsewhere_have_no_runs_and_no_hardware():
+    elsewhere = ResultsSettings(table="/home/somebody/secret/AUC.csv")
+    none = pd.DataFrame()
+    found = page(study=study(results=elsewhere), records=none, metrics=none, audits={})
+    assert "No run was made here; the results come from elsewhere: …/AUC.csv." in found.headings["p"]
+    assert "Versions, hardware and cost" not in found.headings["h2"]
+
+
+def test_the_settings_are_yaml_that_says_the_same():
+    configuration = {"studies": {"toy": {"title": "T", "seeds": [0, 1], "margin": 0.02, "k": None}}}
+    (text,) = page(configuration=configuration).headings["pre"]
+    assert yaml.safe_load(text) == configuration
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/jane/data/table.csv", "…/table.csv"),
+        ("~/data/table.csv", "…/table.csv"),
+        ("C:\\Users\\jane\\table.csv", "…/table.csv"),
+        ("read /data/jane/x.png failed", "read …/x.png failed"),
+        ("resources/results/AUC.csv", "resources/results/AUC.csv"),
+        ("and/or, 1/2, at https://a.org/b/c", "and/or, 1/2, at https://a.org/b/c"),
+    ],
+)
+def test_no_folder_outside_the_project_is_named(text, shown):
+    found = page(
+        configuration={"a": [{"b": text}]}, origins={"chest": text},
+        audits={"chest": AUDIT | {"rejected_reasons": {text: 3}}},
+    )  # fmt: skip
+    assert yaml.safe_load(found.headings["pre"][0]) == {"a": [{"b": shown}]}
+    row = under(found, "Data")[1]
+    assert (row[1], row[4]) == (shown, f"{shown} 3")
+    assert "jane" not in found.text
+
+
+def test_warnings_stand_in_the_open_and_the_audit_of_each_data_set_behind_them():
+    found = page()
+    warned = " ".join(found.headings["p"])
+    assert "chest: 2 equal images have different labels (manifest rows 3 and 9)." in warned
+    assert "chest: The site tells much about label (Cramér's V 0.50)" in warned
+    assert "chest: 7 headers say" in warned
+    assert found.headings["summary"][0] == "chest: parts, leakage, duplicates"
+    _, parts, pairs, duplicates, rejected = found.under["Data"]
+    assert parts[1] == [
+        "holdout", "train", "healthy 700, ill 411", "north 900, south 211", "1,111", "400"
+    ]  # fmt: skip
+    assert [row[2] for row in pairs[1:]] == ["4", "0", "2"]
+    assert duplicates[1:] == [["exact", "4", "1"], ["near", "0", "0"]]
+    assert rejected[1] == ["decode: truncated", "3"]
 
 
 def test_without_comparisons_the_table_of_verdicts_is_empty():

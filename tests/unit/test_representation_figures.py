@@ -15,21 +15,31 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from representation_tables import PAIR_KINDS, Study, all_tables, units
+from matplotlib.markers import MarkerStyle
+from representation_tables import PAIR_KINDS, Study, all_tables, top_layers, units
 
-from medtransfer.config.figures import NETWORK_FIGURES
-from medtransfer.figures import by_depth, domain_distance, filters, transferability
+from medtransfer.figures import by_depth, domain_distance, filters, start_end, transferability
 from medtransfer.figures.gain_points import draw_points, point_styles
 from medtransfer.figures.style import apply_style, init_styles, legend_below, panels
 
-FIGURES = [name for name in NETWORK_FIGURES if name != "corruption"]
+FIGURES = [
+    "cka", "cca", "top_layers", "start_end", "weight_distance", "knn", "reinitialisation", "filters",
+    "agreement", "domain_distance", "transferability",
+]  # fmt: skip
 SMALL = Study(seeds=3)
 ONE = Study(datasets=("chest",), models=("cbr",))
 INITS = SMALL.inits
+# with rows that no figure shows
+PARTIAL = Study(("chest",), ("cbr",), inits=("random", "fractal", "fractal-upto2-stats"))
+# of each table the values that are seen
+DRAWN_COLUMNS = ("start", "similarity", "mean", "cosine", "gain", "value")
+# one measure is drawn, and it is the title
+UNNAMED = ("correlations",)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +62,17 @@ def draw(name: str, given: dict[str, pd.DataFrame]) -> Figure:
         figure = importlib.import_module(f"medtransfer.figures.{name}").draw(given)
         FigureCanvasAgg(figure).draw()
         return figure
+
+
+def pixels(name: str, given: dict[str, pd.DataFrame]) -> np.ndarray:
+    """The picture, height x width x 4."""
+    canvas = FigureCanvasAgg(importlib.import_module(f"medtransfer.figures.{name}").draw(given))
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and bool((a == b).all())
 
 
 def panel(figure: Figure, title: str) -> Axes:
@@ -128,6 +149,50 @@ def test_a_study_without_anything_to_show_says_so(name):
         assert said(draw(name, empty)).startswith("no")
 
 
+@pytest.mark.parametrize("name", ["cka", "cca", "weight_distance", "knn", "reinitialisation"])
+def test_values_of_which_none_is_known_are_not_selected_and_the_figure_says_so(name):
+    given = {name: tables(ONE)[name][name].assign(value=np.nan)}
+    (selected,) = importlib.import_module(f"medtransfer.figures.{name}").select(given).values()
+    assert selected.empty
+    assert said(draw(name, given)).startswith("no")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_is_selected_is_what_is_drawn_and_no_row_more(name):
+    raw = {key: table.reset_index(drop=True) for key, table in tables(PARTIAL)[name].items()}
+    module = importlib.import_module(f"medtransfer.figures.{name}")
+    selected = module.select(raw)
+    assert list(selected) == list(raw)
+    whole = pixels(name, raw)
+    needed = {key: raw[key].loc[sorted(rows.index)] for key, rows in selected.items()}
+    assert sum(map(len, needed.values())) < sum(map(len, raw.values()))
+    np.testing.assert_array_equal(pixels(name, needed), whole)
+    generator = np.random.default_rng(0)
+    for key, rows in selected.items():
+        column = next(column for column in DRAWN_COLUMNS if column in rows)
+        for index in generator.choice(rows.index, min(2, len(rows)), replace=False):
+            changed = raw[key].copy()
+            changed[column] = changed[column].astype(float)
+            changed.loc[index, column] = 0.3 * changed.loc[index, column] + 0.09
+            assert not same(pixels(name, {**raw, key: changed}), whole), (key, rows.loc[index])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_is_selected_has_the_values_of_the_table_and_names_what_they_are_of(name):
+    raw = {key: table.reset_index(drop=True) for key, table in tables(PARTIAL)[name].items()}
+    module = importlib.import_module(f"medtransfer.figures.{name}")
+    for key, rows in module.select(raw).items():
+        assert rows.index.is_unique
+        assert {"dataset", "model", "source", "score"} & {n.removesuffix("_a") for n in rows}
+        for column in set(rows) & set(raw[key]) - {"model"}:
+            pd.testing.assert_series_equal(rows[column], raw[key].loc[rows.index, column])
+        for column in ("split", "subset", "seed", "recipe", "order", "measure"):
+            sides = {n.removesuffix("_a") for n in raw[key]}
+            assert (
+                column not in sides or key in UNNAMED or column in {n.removesuffix("_a") for n in rows}
+            )
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_drawing_changes_no_table(name):
     before = {key: table.copy() for key, table in tables(ONE)[name].items()}
@@ -158,7 +223,8 @@ def test_a_figure_module_only_turns_tables_into_axes(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["cka", "cca", "weight_distance", "knn", "reinitialisation", "filters", "agreement"]
+    "name",
+    ["cka", "cca", "weight_distance", "knn", "reinitialisation", "filters", "agreement"],
 )
 def test_partial_transfers_are_left_to_the_depth_figure(name):
     inits = ("random", "fractal")
@@ -180,12 +246,12 @@ def test_partial_transfers_are_left_to_the_depth_figure(name):
         ("weight_distance", "unit", {"measure": "relative"}, "chest, cbr"),
         ("reinitialisation", "unit", {"kind": "start"}, "chest, vit"),
         ("knn", "point", {"moment": "end", "pooling": "cls"}, "chest, vit, class token"),
-        ("cca", "point", {"measure": "svcca", "pair": "fine_tuning"}, "chest, vit: SVCCA"),
+        ("cca", "point", {"measure": "svcca", "pair": "fine_tuning"}, "chest, vit"),
     ],
 )
 def test_lines_are_the_means_over_runs_by_depth(name, column, chosen, title):
     figure, table = draw(name, tables()[name]), tables()[name][name]
-    ax = next(ax for ax in figure.axes if ax.get_title().replace("\n", " ") == title)
+    ax = next(ax for ax in figure.axes if ax.get_title().split("\n")[0] == title)
     model = "vit" if "vit" in title else "cbr"
     side = "_a" if name == "cca" else ""
     lines = labelled(ax)
@@ -201,6 +267,21 @@ def test_lines_are_the_means_over_runs_by_depth(name, column, chosen, title):
         wanted = rows[rows[column].isin(names)]["value"]
         assert set(np.round(wanted, 12)) <= set(np.round(dots(ax), 12))
     assert len({line.get_xdata()[0] for line in lines.values()}) == len(INITS)
+
+
+def test_bands_reach_from_the_lowest_to_the_highest_run():
+    figure = draw("weight_distance", tables(ONE)["weight_distance"])
+    table = where(tables(ONE)["weight_distance"]["weight_distance"], measure="relative")
+    bands = [c for c in figure.axes[0].collections if isinstance(c, PolyCollection)]
+    for band, (init, style) in zip(bands, init_styles(INITS).items(), strict=True):
+        assert to_hex(band.get_facecolor()[0]) == style.colour.lower()
+        corners = pd.DataFrame(band.get_paths()[0].vertices, columns=["x", "y"]).groupby("x")["y"]
+        rows = where(table, init=init).groupby("order")["value"]
+        np.testing.assert_allclose(corners.min(), rows.min())
+        np.testing.assert_allclose(corners.max(), rows.max())
+    assert "lowest to highest run" in legend_names(figure)
+    alone = draw("weight_distance", {"weight_distance": table[table["seed"] == 0]})
+    assert "lowest to highest run" not in legend_names(alone)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +392,7 @@ def test_weight_distances_have_a_panel_a_measure_and_leave_others_out():
 
 def test_knn_has_a_panel_for_each_pooling_of_networks_with_a_class_token():
     figure = draw("knn", tables()["knn"])
-    titles = [ax.get_title() for ax in figure.axes]
+    titles = [ax.get_title().split("\n")[0] for ax in figure.axes]
     tokens = ["class token and patches", "class token", "mean of patches"]
     assert titles == [
         f"{d}, {m}"
@@ -337,7 +418,8 @@ def test_knn_before_fine_tuning_is_dashed_and_after_solid():
                 if np.allclose(line.get_ydata(), expected):
                     looks[moment] = line.get_linestyle()
         assert looks == {"start": "--", "end": "-"}
-    assert legend_names(figure) == [*INITS, "after fine-tuning", "before"]
+    names = [*INITS, "after fine-tuning", "before", "a run", "lowest to highest run"]
+    assert legend_names(figure) == names
 
 
 # re-initialisation
@@ -367,9 +449,15 @@ def test_fresh_starts_are_named_only_where_there_are_some():
 # CCA
 
 
+def measured(figure: Figure, label: str) -> Axes:
+    """The one panel whose vertical axis is of this measure."""
+    (found,) = [ax for ax in figure.axes if ax.get_ylabel().split(",")[0] == label]
+    return found
+
+
 def test_cca_shows_the_baseline_of_each_line_and_crosses_where_rows_are_few():
     figure = draw("cca", tables(ONE)["cca"])
-    ax = panel(figure, "chest, cbr: PWCCA")
+    ax = measured(figure, "PWCCA")
     table = where(tables(ONE)["cca"]["cca"], measure="pwcca", pair="fine_tuning")
     baselines = [line for line in ax.lines if line.get_linestyle() == ":" and len(line.get_xdata())]
     assert len(baselines) == len(INITS)
@@ -381,49 +469,161 @@ def test_cca_shows_the_baseline_of_each_line_and_crosses_where_rows_are_few():
     for line, init in zip(crosses, INITS, strict=True):
         rows = where(table, init_a=init)
         np.testing.assert_allclose(line.get_ydata(), means(rows, units("cbr")[3:], "point"))
-    reliable = panel(figure, "chest, cbr: SVCCA")
+    reliable = measured(figure, "SVCCA")
     assert not [x for x in reliable.lines if x.get_marker() == "x" and len(x.get_xdata())]
     assert "too few rows for the channels" in legend_names(figure)
 
 
-def test_cca_does_not_explain_crosses_that_are_not_there():
-    given = {key: table.assign(reliable=True) for key, table in tables(ONE)["cca"].items()}
-    assert "too few rows for the channels" not in legend_names(draw("cca", given))
+@pytest.mark.parametrize("name", ["cca", "top_layers", "start_end"])
+def test_crosses_that_are_not_there_are_not_explained(name):
+    given = tables(ONE)[name]
+    said_of_crosses = [
+        "too few rows for the channels"
+        in legend_names(draw(name, {k: t.assign(reliable=reliable) for k, t in given.items()}))
+        for reliable in (False, True)
+    ]
+    assert said_of_crosses == [True, False]
+
+
+def test_measures_of_canonical_correlation_stand_side_by_side_with_how_many_runs_each_has():
+    table = tables(Study(models=("cbr",)))["cca"]["cca"]
+    dropped = (table["dataset"] == "fundus") & (table["init_a"] == "random") & (table["seed_a"] == 1)
+    figure = draw("cca", {"cca": table[~dropped]})
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["chest, cbr\n2 runs a start"] * 3 + ["fundus, cbr\n1 to 2 runs a start"] * 3
+    labels = [ax.get_ylabel().split(",")[0] for ax in figure.axes]
+    assert labels == ["SVCCA", "PWCCA", "CCA of 64 channels"] * 2
 
 
 def test_the_top_layers_have_their_mean_deviation_and_baseline():
-    figure = draw("cca", tables(ONE)["cca"])
-    ax = panel(figure, "chest, cbr: top units")
-    table = tables(ONE)["cca"]["top_layers"]
+    figure = draw("top_layers", tables(ONE)["top_layers"])
+    ax = panel(figure, "chest, cbr")
+    table = tables(ONE)["top_layers"]["top_layers"]
     bars = {c.get_label(): c for c in ax.containers if isinstance(c, ErrorbarContainer)}
     names = {"SVCCA": "svcca", "PWCCA": "pwcca", "CCA of 64 channels": "sampled_channels"}
     assert list(bars) == list(names)
+    baselines = {round(s[0, 1], 9) for s in level_segments(ax)}
     for label, measure in names.items():
         rows = where(table, measure=measure).set_index("pair").loc[list(PAIR_KINDS)]
         np.testing.assert_allclose(bars[label][0].get_ydata(), rows["mean"])
         ends = np.array([s[:, 1] for s in bars[label][2][0].get_segments()])
         np.testing.assert_allclose(ends[:, 1] - ends[:, 0], 2 * rows["sd"])
         np.testing.assert_allclose(bars[label][0].get_xdata(), [0, 1, 2], atol=0.4)
-    segments = [s for c in ax.collections for s in c.get_segments() if np.ptp(s[:, 1]) == 0]
-    assert {round(s[0, 1], 9) for s in segments} >= set(table["baseline"].round(9))
+        assert baselines >= set(rows["baseline"].round(9))
     texts = [text.get_text().split() for text in ax.get_xticklabels()]
-    assert texts == [[*pair.split("-"), "(6)"] for pair in PAIR_KINDS]
+    assert texts == [[*pair.split("-"), "6", "pairs"] for pair in PAIR_KINDS]
+    assert "bars: sd over pairs" in legend_names(figure)
+    crosses = [line for line in ax.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    doubtful = where(table, measure="pwcca")["mean"]
+    assert [sorted(line.get_ydata()) for line in crosses] == [sorted(doubtful)]
+
+
+def level_segments(ax: Axes) -> list[np.ndarray]:
+    lines = [c for c in ax.collections if isinstance(c, LineCollection)]
+    return [s for c in lines for s in c.get_segments() if np.ptp(s[:, 1]) == 0]
 
 
 def test_kinds_of_pairs_without_networks_are_left_empty():
-    top = tables(ONE)["cca"]["top_layers"]
-    figure = draw("cca", {**tables(ONE)["cca"], "top_layers": top[top["pair"] == "random-random"]})
-    ax = panel(figure, "chest, cbr: top units")
-    assert [text.get_text().split()[-1] for text in ax.get_xticklabels()] == ["(6)", "(none)", "(none)"]
-    assert all(len(c[0].get_ydata()) == 1 for c in ax.containers)
+    top = tables(ONE)["top_layers"]["top_layers"]
+    alone = top[top["pair"] == "random-transfer"].assign(pairs=1, sd=np.nan)
+    figure = draw("top_layers", {"top_layers": alone})
+    ax = panel(figure, "chest, cbr")
+    labels = [" ".join(text.get_text().split()[2:]) for text in ax.get_xticklabels()]
+    assert labels == ["no pairs", "1 pair", "no pairs"]
+    assert [len(c[0].get_ydata()) for c in ax.containers] == [1, 1, 1]
+    assert [c[0].get_xdata()[0] for c in ax.containers] == pytest.approx([1, 1, 1], abs=0.4)
+    assert not any("sd over" in name for name in legend_names(figure))
 
 
-def test_either_table_of_correlations_may_be_empty():
-    given = tables(ONE)["cca"]
-    moved = draw("cca", {**given, "top_layers": given["top_layers"][:0]})
-    tops = draw("cca", {**given, "cca": given["cca"][:0]})
-    assert len(moved.axes) == 3
-    assert [ax.get_title() for ax in tops.axes if ax.axison] == ["chest, cbr: top units"]
+def test_cells_of_many_networks_stand_three_in_a_row():
+    study = Study(models=tuple(f"cbr_{n}" for n in range(5)), datasets=("chest", "fundus"))
+    figure = draw("top_layers", {"top_layers": top_layers(study)})
+    drawn = [ax for ax in figure.axes if ax.axison]
+    assert len(drawn) == 10
+    places = [ax.get_subplotspec().get_topmost_subplotspec() for ax in drawn]
+    assert {spec.get_gridspec().get_geometry() for spec in places} == {(4, 3)}
+    assert figure.get_figwidth() == pytest.approx(7.2)
+    assert drawn[0].get_title() == "chest, cbr_0"
+    assert drawn[-1].get_title() == "fundus, cbr_4"
+
+
+# start and end
+
+
+def scattered(ax: Axes) -> list[tuple[float, float, float]]:
+    """Start, end and depth of all marks."""
+    return sorted(
+        (x, y, c)
+        for marks in ax.collections
+        for (x, y), c in zip(marks.get_offsets(), marks.get_array(), strict=True)
+    )
+
+
+def test_a_mark_a_unit_and_pair_stands_at_its_start_and_its_end_in_the_colour_of_its_depth():
+    figure = draw("start_end", tables(ONE)["start_end"])
+    table = where(tables(ONE)["start_end"]["start_end"], measure="svcca")
+    ax, bar = figure.axes
+    assert scattered(ax) == sorted(zip(table["start"], table["end"], table["depth"], strict=True))
+    assert {marks.get_clim() for marks in ax.collections} == {(0, 1)}
+    assert list(ax.lines[0].get_xdata()) == list(ax.lines[0].get_ydata()) == [0, 1]
+    assert bar.get_xlim() == (0, 1)
+    assert "depth" in bar.get_xlabel()
+
+
+def test_markers_tell_how_both_networks_started():
+    study = Study(("chest",), ("cbr",), inits=("random", "fractal", "inet"))
+    table = where(tables(study)["start_end"]["start_end"], measure="svcca")
+    figure = draw("start_end", tables(study)["start_end"])
+    for marks, (kind, rows) in zip(
+        figure.axes[0].collections, table.groupby("starts", sort=False), strict=True
+    ):
+        (path,) = marks.get_paths()
+        expected = MarkerStyle(start_end.STARTS[kind][1])
+        np.testing.assert_allclose(
+            path.vertices, expected.get_path().transformed(expected.get_transform()).vertices
+        )
+        assert len(marks.get_offsets()) == len(rows)
+    names = ["two random starts", "random with a source", "two from sources"]
+    assert sorted(legend_names(figure)[:3]) == sorted(names)
+
+
+def test_colours_of_depth_are_in_order_without_colour_and_none_vanishes_on_white():
+    grey = start_end.COLOURS(np.linspace(0, 1, 50))[:, :3] @ [0.299, 0.587, 0.114]
+    assert (np.diff(grey) > 0).all()
+    assert grey[-1] < 0.8
+
+
+def test_a_pair_of_few_rows_has_a_cross():
+    given = tables(ONE)["start_end"]
+    table = given["start_end"].copy()
+    first = table.index[table["measure"] == "svcca"][0]
+    table.loc[first, "reliable"] = False
+    ax = draw("start_end", {**given, "start_end": table}).axes[0]
+    (crosses,) = [line for line in ax.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert crosses.get_xydata().tolist() == [table.loc[first, ["start", "end"]].tolist()]
+
+
+def test_the_rank_correlations_of_the_drawn_measure_are_in_the_title():
+    given = tables()["start_end"]
+    figure = draw("start_end", given)
+    cells = {ax.get_title().split("\n")[0]: ax for ax in figure.axes if ax.get_title()}
+    assert list(cells) == ["chest, cbr", "chest, vit", "fundus, cbr", "fundus, vit"]
+    for name, ax in cells.items():
+        dataset, model = name.split(", ")
+        rows = where(given["start_end_correlations"], dataset=dataset, model=model, measure="svcca")
+        value = rows.set_index("scope")["value"].map("{:.2f}".format)
+        title = ax.get_title().replace("−", "-").split("\n")[1:]
+        assert title == [
+            f"ρ {value['all']} (5 units, 6 pairs)",
+            f"lower half {value['lower']}, upper {value['upper']}",
+            f"within units {value['within']}",
+        ]
+    correlations = given["start_end_correlations"]
+    unknown = draw("start_end", {**given, "start_end_correlations": correlations.assign(value=np.nan)})
+    assert "within units none" in unknown.axes[0].get_title()
+    for none in (correlations[:0], pd.DataFrame()):
+        figure = draw("start_end", {**given, "start_end_correlations": none})
+        assert figure.axes[0].get_title() == "chest, cbr\nρ not known"
 
 
 # CKA
@@ -501,8 +701,9 @@ def test_the_diagonal_has_intervals_of_runs_and_the_shuffled_baseline():
     table = where(tables(ONE)["cka"]["cka"], pair="fine_tuning")
     table = table[table["point_a"] == table["point_b"]]
     baselines = [line for line in ax.lines if line.get_linestyle() == ":" and len(line.get_xdata())]
+    intervals = [c for c in ax.collections if isinstance(c, LineCollection)]
     for line, chance, bars, (init, style) in zip(
-        labelled(ax).values(), baselines, ax.collections, init_styles(INITS).items(), strict=True
+        labelled(ax).values(), baselines, intervals, init_styles(INITS).items(), strict=True
     ):
         rows = where(table, init_a=init)
         np.testing.assert_allclose(line.get_ydata(), means(rows, units("cbr"), "point_a"))
@@ -557,7 +758,9 @@ def test_kernels_are_read_by_their_indices_whatever_the_order_of_rows():
 def test_at_most_sixteen_filters_are_shown():
     weights = where(tables(ONE)["filters"]["filter_weights"], init="random", seed=0, moment="end")
     more = pd.concat([weights, weights.assign(filter=weights["filter"] + 16)])
-    np.testing.assert_array_equal(filters.kernels_of(more), filters.kernels_of(weights))
+    given = {"filters": tables(ONE)["filters"]["filters"], "filter_weights": more}
+    shown = filters.kernels_of(filters.select(given)["filter_weights"])
+    np.testing.assert_array_equal(shown, filters.kernels_of(weights))
 
 
 def test_plates_are_of_the_first_run_with_one_scale_before_and_after():
@@ -678,6 +881,13 @@ def test_gains_are_those_of_whole_sources_with_all_training_data():
     assert domain_distance.source_gains(gains[:0]).empty
 
 
+def test_gains_on_data_sets_of_unknown_distance_are_not_selected():
+    given = tables()["domain_distance"]
+    known = given["distances"][given["distances"]["dataset"] == "chest"]
+    selected = domain_distance.select({**given, "distances": known})
+    assert set(selected["gains"]["dataset"]) == {"chest"}
+
+
 def test_a_source_without_gains_shows_its_distances_alone():
     given = tables()["domain_distance"]
     figure = draw("domain_distance", {**given, "gains": given["gains"][:0]})
@@ -702,7 +912,9 @@ def test_each_score_has_its_gains_and_its_rank_correlations():
             assert line.endswith("n = 12")
         assert f"(p = {found.loc['within', 'p']:.2g})" in lines[1]
         assert "p =" not in lines[2]
-    assert legend_names(figure) == ["a", "b", "c", "cbr", "vit", "fractal", "imagenet"]
+    assert legend_names(figure) == [
+        "a", "b", "c", "cbr", "vit", "fractal", "imagenet", "bars: paired interval of the gain",
+    ]  # fmt: skip
 
 
 def test_undefined_correlations_are_said_to_be_none():
@@ -741,37 +953,56 @@ def test_colour_marker_and_filling_tell_data_set_network_and_source():
 # agreement
 
 
-def test_agreement_shows_each_pair_and_the_mean_of_its_group():
-    figure = draw("agreement", tables(ONE)["agreement"])
-    kappa, right, errors = figure.axes
-    table = tables(ONE)["agreement"]["agreement"]
+def marks(ax: Axes, place: int, **look: object) -> list[float]:
+    """Where the marks of one row stand that look so."""
+    lines = [x for x in ax.lines if len(x.get_xdata()) and abs(np.mean(x.get_ydata()) - place) < 0.45]
+    chosen = [x for x in lines if all(getattr(x, f"get_{n}")() == v for n, v in look.items())]
+    return sorted(value for line in chosen for value in line.get_xdata())
+
+
+AGREEMENT_MEASURES = (
+    ("similarity", "chance"), ("error_overlap", "expected_error_overlap"), ("kappa", None),
+)  # fmt: skip
+
+
+def test_agreement_shows_each_pair_the_mean_of_its_group_and_what_chance_gives():
+    figure = draw("agreement", tables(SMALL)["agreement"])
+    table = where(tables(SMALL)["agreement"]["agreement"], dataset="chest", model_a="cbr")
     groups = [f"{init}: two seeds" for init in INITS]
     groups += [f"{a} and {b}" for a, b in itertools.combinations(INITS, 2)]
-    assert [text.get_text() for text in kappa.get_yticklabels()] == groups
-    for place, name in enumerate(groups):
-        inits = name.replace(": two seeds", "").split(" and ")
-        rows = where(table, init_a=inits[0], init_b=inits[-1])
-        lines = [x for x in kappa.lines if abs(np.mean(x.get_ydata()) - place) < 0.45 and
-                 x.get_marker() not in ("", "None")]  # fmt: skip
-        small, large = lines
-        np.testing.assert_allclose(sorted(small.get_xdata()), sorted(rows["kappa"]))
-        np.testing.assert_allclose(large.get_xdata(), [rows["kappa"].mean()])
-    for ax, names in (
-        (right, ("chance", "similarity")), (errors, ("expected_error_overlap", "error_overlap")),
-    ):  # fmt: skip
-        diagonal = ax.lines[0]
-        assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
-        small = np.concatenate([x.get_xydata() for x in ax.lines[1::2]])
-        assert {tuple(p) for p in small} == set(zip(*(table[n] for n in names), strict=True))
-        large = np.concatenate([x.get_xydata() for x in ax.lines[2::2]])
-        wanted = table.groupby(["pair", "init_a", "init_b"])[list(names)].mean().to_numpy()
-        np.testing.assert_allclose(np.sort(large, axis=0), np.sort(wanted, axis=0))
+    axes = figure.axes[:3]
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == [f"{name} (n = 3)" for name in groups]
+    assert axes[0].get_title(loc="left") == "chest, cbr\n300 images"
+    for ax, (observed, chance) in zip(axes, AGREEMENT_MEASURES, strict=True):
+        for place, name in enumerate(groups):
+            inits = name.replace(": two seeds", "").split(" and ")
+            rows = where(table, init_a=inits[0], init_b=inits[-1])
+            assert marks(ax, place, markersize=2.5) == pytest.approx(sorted(rows[observed]))
+            assert marks(ax, place, markersize=6) == pytest.approx([rows[observed].mean()])
+            ranges = [s[:, 0] for s in level_segments(ax) if abs(s[0, 1] - place) < 0.45]
+            np.testing.assert_allclose(ranges, [[rows[observed].min(), rows[observed].max()]])
+            expected = [] if chance is None else sorted(rows[chance])
+            assert marks(ax, place, marker="|", markersize=3) == pytest.approx(expected)
+            mean = [] if chance is None else [rows[chance].mean()]
+            assert marks(ax, place, marker="|", markersize=9) == pytest.approx(mean)
+
+
+def test_what_was_observed_and_what_chance_gives_of_a_pair_stand_at_one_height():
+    ax = draw("agreement", tables(ONE)["agreement"]).axes[0]
+    table = tables(ONE)["agreement"]["agreement"]
+    drawn = {
+        size: {x: y for line in ax.lines if line.get_markersize() == size for x, y in line.get_xydata()}
+        for size in (2.5, 3)
+    }
+    heights = [(drawn[2.5][a], drawn[3][b]) for a, b in zip(table["similarity"], table["chance"])]  # noqa: B905
+    assert all(a == b for a, b in heights)
+    assert len(set(heights)) == len(table)
 
 
 def test_two_inits_are_a_mark_half_in_the_colour_of_each():
-    (kappa, _, _) = draw("agreement", tables(ONE)["agreement"]).axes
+    ax = draw("agreement", tables(ONE)["agreement"]).axes[-1]
     styles = init_styles(INITS)
-    (mark,) = [x for x in kappa.lines if x.get_marker() == "h" and x.get_markersize() == 6
+    (mark,) = [x for x in ax.lines if x.get_marker() == "h" and x.get_markersize() == 6
                and abs(x.get_ydata()[0] - 4) < 0.4]  # fmt: skip
     assert mark.get_fillstyle() == "left"
     assert to_hex(mark.get_markerfacecolor()) == styles["random"].colour.lower()
@@ -783,8 +1014,8 @@ def test_what_is_not_known_of_an_agreement_is_not_drawn():
     table["error_overlap"] = np.nan
     table.loc[table.index[0], "kappa"] = np.nan
     figure = draw("agreement", {"agreement": table})
-    kappa, _, errors = figure.axes
-    assert not errors.axison
+    _, errors, kappa = figure.axes
+    assert not errors.lines
     small = [x for line in kappa.lines if line.get_markersize() == 2.5 for x in line.get_xdata()]
     assert sorted(small) == pytest.approx(sorted(table["kappa"].dropna()))
     assert np.isfinite(drawn_numbers(figure)).all()

@@ -39,6 +39,7 @@ RUNS = {
     "bit_scale_mini": (56, 60),
     "feature_reuse_mini": (65, 67),
     "revisiting_mini": (50, 52),
+    "medmnist": (120, 120),
     "published_revisiting": (0, 0),
     "real_representations": (12, 12),
     "real_small": (18, 18),
@@ -282,6 +283,24 @@ def test_a_data_set_of_a_study_differs_from_the_shipped_one_as_meant(place, orig
     plain = asdict(shipped(DatasetSettings, "datasets", other))
     described = {"access", "card", "origin"}
     assert {key for key in plain if own[key] != plain[key]} - described == meant
+
+
+def test_the_quick_start_has_the_sets_of_medmnist_at_128_pixels_and_weights_of_the_hub():
+    config = loaded("medmnist")
+    datasets = {run.dataset for run in all_runs(config)}
+    assert datasets == {"breastmnist128", "pneumoniamnist128", "retinamnist128"}
+    for name in datasets:
+        original = name.removesuffix("128")
+        own, plain = config.datasets[name], shipped(DatasetSettings, "datasets", original)
+        differing = {key for key in asdict(plain) if asdict(own)[key] != asdict(plain)[key]}
+        assert differing == {"image_size", "adapter", "access", "card"}
+        assert (own.image_size, own.adapter.subset) == (128, f"{original}_128")
+        (file,), (other,) = own.access.files, plain.access.files
+        assert file.name == other.name.replace("224", "128") and file.md5 != other.md5
+        assert file.urls == tuple(url.replace("224", "128") for url in other.urls)
+        assert f"resources/datasets/{name}/{file.name}" in own.access.instructions
+    files = config.sources["imagenet1k"].files
+    assert all(files[run.model].hub for run in all_runs(config))
 
 
 def test_the_recipe_of_bit_scale_is_the_hyperrule_at_another_size_and_batch():

@@ -109,8 +109,8 @@ class Workspace:
         return result
 
     def planned(self, *arguments: str) -> dict[str, int]:
-        """Jobs by rule that a dry run lists."""
-        return job_counts(self.snakemake("--dry-run", *arguments).stdout)
+        """Jobs by rule that a dry run lists; quiet about each of them, and about their cost."""
+        return job_counts(self.snakemake("--dry-run", "--quiet=rules", *arguments).stdout)
 
 
 def job_counts(output: str) -> dict[str, int]:

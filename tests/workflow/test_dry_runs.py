@@ -18,7 +18,7 @@ JOINS = {
     f"join_{kind}" for kind in ("weight_distance", "filters", "filter_weights", "reinitialisation")
 }
 REPRESENTATION = {
-    "analysed_runs", "extract", "reinitialise", "embed", "cka", "cca", "knn", "agreement",
+    "analysed_runs", "extract", "reinitialise", "embed", "cka", "cca", "start_end", "knn", "agreement",
     "domain_distance", "transferability", *JOINS,
 }  # fmt: skip
 STUDIES = sorted((PROJECT / "config" / "studies").glob("*.yaml"))
@@ -46,7 +46,7 @@ def test_the_shipped_studies_together_plan_their_runs_and_their_pre_training(tmp
     expected = len(all_runs(config, extra_weights(config)))
     planned = Workspace(tmp_path).planned("--configfile", *map(str, STUDIES))
     assert planned["train"] == expected
-    assert planned["report_tables"] == len(config.studies)
+    assert planned["report_page"] == len(config.studies)
 
 
 def test_data_that_are_not_there_are_named_when_they_are_needed(tmp_path):
@@ -120,9 +120,10 @@ def test_a_twin_takes_the_weights_of_the_network_that_it_names(tmp_path, mini_se
     workspace.write_study(settings)
     jobs = workspace.planned("--printshellcmds")
     assert (jobs["train"], jobs["export_weights"]) == (3 * 2 + 1, 1)
-    output = workspace.snakemake("--dry-run", "--printshellcmds").stdout
-    assert output.count("--weights resources/weights/shapes/cbr.safetensors") == 2 * 2
-    assert "resources/weights/shapes/stump" not in output
+    result = workspace.snakemake("--dry-run", "--quiet=host", "--printshellcmds")
+    assert result.stdout.count("--weights resources/weights/shapes/cbr.safetensors") == 2 * 2
+    assert "resources/weights/shapes/stump" not in result.stdout
+    assert "would train" not in result.stderr  # what it costs is left out where a run is quiet
 
 
 def test_a_twin_may_take_weights_from_a_file_of_a_network_without_runs(tmp_path, mini_settings):
@@ -166,7 +167,9 @@ def test_all_figures_plan_an_extraction_for_each_run_and_a_table_for_each_data_s
     assert {name: jobs[name] for name in jobs if name in REPRESENTATION} == {
         "extract": runs,
         "reinitialise": runs,
-        **dict.fromkeys(("analysed_runs", "cka", "cca", "knn", "agreement", *JOINS), data_sets),
+        **dict.fromkeys(
+            ("analysed_runs", "cka", "cca", "start_end", "knn", "agreement", *JOINS), data_sets
+        ),
         "embed": 2 + 1,  # training images of both data sets, and all images of the source's own
         "domain_distance": 1,
         "transferability": 1,
@@ -184,7 +187,7 @@ def test_only_the_runs_that_are_asked_for_are_analysed(tmp_path, mini_settings):
     assert {name: jobs[name] for name in jobs if name in REPRESENTATION} == {
         "analysed_runs": 1,
         **dict.fromkeys(("extract", "reinitialise"), 2),
-        **dict.fromkeys(("cka", "cca", "knn", "agreement", *JOINS), 1),
+        **dict.fromkeys(("cka", "cca", "start_end", "knn", "agreement", *JOINS), 1),
         "embed": 3,  # distances and what they predict are of all runs
         "domain_distance": 1,
         "transferability": 1,
@@ -196,6 +199,8 @@ def test_only_the_runs_that_are_asked_for_are_analysed(tmp_path, mini_settings):
     [
         ("cka", {"analysed_runs": 1, "extract": 6, "cka": 1}),
         ("cca", {"analysed_runs": 1, "extract": 6, "cca": 1}),
+        ("top_layers", {"analysed_runs": 1, "extract": 6, "cca": 1}),
+        ("start_end", {"analysed_runs": 1, "extract": 6, "cca": 1, "start_end": 1}),
         ("knn", {"analysed_runs": 1, "extract": 6, "knn": 1}),
         ("weight_distance", {"analysed_runs": 1, "extract": 6, "join_weight_distance": 1}),
         ("reinitialisation", {"analysed_runs": 1, "reinitialise": 6, "join_reinitialisation": 1}),
@@ -244,7 +249,7 @@ def test_each_study_reads_the_activations_of_its_own_probe(tmp_path, mini_settin
         ("other", "n16-b250-t5000", "n20-b10-t30"),
     ):
         target = f"results/representation/{study}/chest.cka.parquet"
-        output = workspace.snakemake("--dry-run", "--printshellcmds", target).stdout
+        output = workspace.snakemake("--dry-run", "--quiet=host", "--printshellcmds", target).stdout
         assert f"results/activations/{own}/tiny/chest/cbr/random/full/holdout/seed1/end" in output
         assert f"--probe {own}" in output and others not in output
 
@@ -258,7 +263,7 @@ def test_an_extractor_that_no_run_starts_from_is_trained_for_distances(tmp_path,
     assert (jobs["train"], jobs["export_weights"], jobs["embed"]) == (6 + 2, 2, 2 + 1)
     assert workspace.planned("train_all")["train"] == 6 + 2
     distance = "results/representation/mini/domain_distance.parquet"
-    output = workspace.snakemake("--dry-run", "--printshellcmds", distance).stdout
+    output = workspace.snakemake("--dry-run", "--quiet=host", "--printshellcmds", distance).stdout
     assert output.count("--weights resources/weights/shapes/wide.safetensors") == 2
     assert "--names shapes cbr" not in output
 

@@ -111,9 +111,9 @@ def test_three_damaged_images_cost_three_rows_and_are_named(done, task):
 
 
 def test_the_page_says_how_many_were_rejected(done):
-    page = (done.folder / "results/mine/summary.html").read_text()
+    page = (done.folder / "results/mine/report.html").read_text()
     assert "My &lt;own&gt; images" in page
-    row = re.search(r"<tr><td>my_binary</td>.*?</tr>", page[page.index("<h2>Data") :])[0]
+    row = re.search(r"<tr><td>my_binary</td>.*?</tr>", page[page.index("<h2 id='data'>") :])[0]
     assert re.findall(r"class='number'>(\d+)<", row) == ["97", "50", "3"]
 
 
@@ -125,7 +125,7 @@ def test_the_easy_labels_are_learned(done, task):
 
 def test_every_figure_is_there_as_pdf_and_png(done):
     files = {path.name for path in (done.folder / "results/figures/mine").iterdir()}
-    assert files == {f"{name}.{suffix}" for name in DEFAULT_FIGURES for suffix in ("pdf", "png")}
+    assert files == {f"{name}.{suffix}" for name in DEFAULT_FIGURES for suffix in ("pdf", "png", "csv")}
 
 
 def test_the_finished_runs_alone_give_tables_and_figures_with_gaps(done, tmp_path):
@@ -153,11 +153,22 @@ def test_no_patient_id_reaches_the_results_or_the_logs(done):
             assert path.is_dir() or b"Doe^" not in path.read_bytes(), path
 
 
-def test_the_report_holds_every_figure_and_the_page(done):
-    done.snakemake("all", "--report", "report.html")
-    report = (done.folder / "report.html").read_text()
+def test_the_report_holds_every_figure_and_every_run(done):
+    report = (done.folder / "results/mine/report.html").read_text()
+    assert report.count("<img src='data:image/png;base64,") == len(DEFAULT_FIGURES)
+    records = pd.read_parquet(done.folder / "results/evaluation/mine/run_records.parquet")
+    runs = (done.folder / "results/runs").glob("**/run.json")
+    paths = {path.parent.relative_to(done.folder / "results/runs").as_posix() for path in runs}
+    assert set(records["path"]) == paths
+    assert all(f"<td>{path}</td>" in report for path in paths)
+    assert str(done.folder) not in report
+
+
+def test_the_report_of_snakemake_still_works(done):
+    done.snakemake("all", "--report", "snakemake.html")
+    report = (done.folder / "snakemake.html").read_text()
     assert report.count("data:image/png;") >= 4
-    assert "results/mine/summary.html" in report
+    assert "results/mine/findings.txt" in report
 
 
 def test_a_run_by_hand_gives_the_same_predictions_twice(done, tmp_path):

@@ -114,7 +114,7 @@ def finished(tmp_path_factory, mini_settings) -> Workspace:
     workspace = Workspace(folder / "run")
     workspace.write_study(settings)
     workspace.snakemake()
-    workspace.snakemake("all", "--report", "results/mini/report.html")
+    workspace.snakemake("all", "--report", "results/mini/snakemake.html")
     return workspace
 
 

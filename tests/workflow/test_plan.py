@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import MINI, PROJECT, Workspace
+from conftest import MINI, PROJECT, Workspace, job_counts, searched
 
 # two starts, two seeds
 RUNS = 4
@@ -59,7 +60,8 @@ def finished(tmp_path_factory) -> Workspace:
     assert files(workspace) == {"study.yaml"}
     assert f"total  {RUNS:>4}  {0:>4}  {RUNS:>4}" in before
     assert "modelled" in before
-    workspace.snakemake("train_all")
+    trained = workspace.snakemake("train_all")
+    assert "would train" not in trained.stderr and "Nothing to train" not in trained.stderr
     return workspace
 
 
@@ -69,7 +71,9 @@ def test_a_finished_study_has_nothing_left_and_the_plan_repeats_nothing(finished
     assert f"total  {RUNS:>4}  {RUNS:>4}  {0:>4}" in after
     assert "Nothing remains to be trained." in after
     assert files(finished) == there
-    assert finished.planned("train_all") == {}
+    again = finished.snakemake("--dry-run", "train_all")
+    assert job_counts(again.stdout) == {}
+    assert again.stderr.endswith("\nNothing to train.\n")
 
 
 def test_the_hours_and_bytes_of_a_finished_study_are_those_of_its_jobs_and_files(finished):
@@ -110,6 +114,42 @@ def test_what_is_left_of_half_a_study_is_planned_within_a_factor_1_5(finished, t
     assert (bill["done"], bill["bases"]) == (RUNS - 2, {"measured": 2})
     assert took / 1.5 < 3600 * bill["left_hours"] < 1.5 * took
     assert bill["disk"]["left"] == pytest.approx(weigh, rel=0.1)
+
+
+def test_a_dry_run_says_below_its_jobs_what_they_cost_and_the_sum_is_that_of_the_plan(tmp_path):
+    workspace = Workspace(tmp_path)
+    workspace.write_study(searched(MINI) | {"hardware": {"device": "cpu"}})
+    result = workspace.snakemake("--dry-run", "all")
+    *_, trained, written, others, end = result.stderr.splitlines()
+    jobs, total = job_counts(result.stdout), planned(workspace)
+    assert jobs["train"] == total["bill"]["runs"] == 3 * (2 + 2) + 1
+    hours = re.fullmatch(
+        r"This would train 6 runs, 1 pre-training and 6 candidates of a search: about ([\d.]+) "
+        r"CPU-hours \(modelled; .* cores; 1 of them a job\)\.",
+        trained,
+    )
+    assert float(hours[1]) == pytest.approx(total["bill"]["left_hours"], rel=0.01)
+    size = re.fullmatch(r"It would decode about 160 images and write about ([\d.]+) MB\.", written)
+    disks = (total["bill"]["disk"], total["stores"], total["sources"])
+    assert 1e6 * float(size[1]) == pytest.approx(sum(disk["left"] for disk in disks), rel=0.01)
+    figures = sum(count for name, count in jobs.items() if name.startswith("figure_"))
+    rest = sum(jobs.values()) - jobs["train"] - jobs["store"] - figures - jobs["all"]
+    assert others == f"Other jobs: 2 data sets to store, {figures} figures and {rest} other jobs."
+    assert end.startswith("Nothing of it is done yet.")
+    assert files(workspace) == {"study.yaml"}
+
+
+def test_a_cost_that_cannot_be_said_is_a_line_and_the_dry_run_goes_well(tmp_path):
+    workspace = Workspace(tmp_path)
+    settings = study()
+    settings["models"]["cbr"] = {"architecture": "resnet17"}
+    workspace.write_study(settings)
+    target = "results/runs/tiny/chest/cbr/random/full/holdout/seed0/run.json"
+    result = workspace.snakemake("--dry-run", target)
+    assert job_counts(result.stdout)["train"] == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("What this would cost can't be said: error: ") and "'resnet17'" in last
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 def test_a_mistake_in_the_configuration_is_named_by_hand_too(finished):

@@ -29,7 +29,7 @@ def table(workspace: Workspace, name: str) -> pd.DataFrame:
 
 def test_every_figure_is_there(done):
     files = {path.name for path in (done.folder / "results/figures/mini").iterdir()}
-    assert files == {f"{name}.{suffix}" for name in ALL_FIGURES for suffix in ("pdf", "png")}
+    assert files == {f"{name}.{suffix}" for name in ALL_FIGURES for suffix in ("pdf", "png", "csv")}
 
 
 def test_every_analysed_run_is_in_every_table(done):

@@ -22,6 +22,8 @@ LATER = (
     "label_efficiency",
     "factors",
     "report_tables",
+    "run_records",
+    "report_page",
 )
 FIGURES = {f"figure_{name}": 1 for name in DEFAULT_FIGURES}
 
@@ -93,9 +95,14 @@ def test_a_change_of_the_training_code_repeats_training_and_what_follows(finishe
     assert jobs == {"train": 7, "export_weights": 1, **dict.fromkeys(LATER, 1), **FIGURES, "all": 1}
 
 
-def test_a_change_of_a_figure_s_code_repeats_that_figure_alone(finished, edit):
-    edit("src/medtransfer/figures/gains.py", "linewidth=0.8", "linewidth=0.9")
-    assert finished.planned() == {"figure_gains": 1, "all": 1}
+def test_a_change_of_a_figure_s_code_repeats_that_figure_and_the_report(finished, edit):
+    edit("src/medtransfer/figures/gains.py", "linewidth=0.5", "linewidth=0.6")
+    assert finished.planned() == {"figure_gains": 1, "report_page": 1, "all": 1}
+
+
+def test_a_change_of_a_caption_repeats_the_report_alone(finished, edit):
+    edit("workflow/report/gains.rst", "Paired", "Matched")
+    assert finished.planned() == {"report_page": 1, "all": 1}
 
 
 def test_a_change_of_a_metric_repeats_training_since_it_selects_the_weights(finished, edit):
@@ -110,10 +117,11 @@ def test_a_change_of_a_test_repeats_the_statistics_only(finished, edit):
     assert jobs["compare"] == 1
 
 
-def test_a_deleted_figure_is_one_job(finished):
+def test_a_deleted_figure_is_one_job_beside_the_report(finished):
     (finished.folder / "results/figures/mini/metrics.pdf").unlink()
-    assert finished.planned() == {"figure_metrics": 1, "all": 1}
+    assert finished.planned() == {"figure_metrics": 1, "report_page": 1, "all": 1}
     finished.snakemake("results/figures/mini/metrics.pdf")
+    finished.snakemake()
     assert finished.planned() == {}
 
 
@@ -132,7 +140,7 @@ def test_hardware_settings_repeat_nothing(hardware, finished, mini_settings):
     ("place", "value", "first"),
     [
         ("recipes.tiny.learning_rate", 0.01, "train"),
-        ("datasets.chest.origin", "somewhere", "report_tables"),
+        ("datasets.chest.origin", "somewhere", "report_page"),
         ("datasets.chest.metric", "auprc", "train"),
         ("datasets.chest.splits", {"validation": 0.3, "test": 0.25}, "split"),
         ("datasets.chest.geometry", "crop", "store"),
@@ -141,7 +149,7 @@ def test_hardware_settings_repeat_nothing(hardware, finished, mini_settings):
     ],
 )
 def test_a_setting_repeats_the_first_stage_that_reads_it(place, value, first, finished, mini_settings):
-    order = ["generate", "store", "split", "train", "evaluate", "compare", "report_tables"]
+    order = ["generate", "store", "split", "train", "evaluate", "compare", "report_page"]
     settings = copy.deepcopy(mini_settings)
     kind, name, key = place.split(".")
     settings[kind][name][key] = value

@@ -60,7 +60,7 @@ def candidates(workspace: Workspace) -> pd.DataFrame:
 
 
 def page(workspace: Workspace) -> str:
-    return (workspace.folder / "results/mini/summary.html").read_text()
+    return (workspace.folder / "results/mini/report.html").read_text()
 
 
 def test_the_runs_take_the_rate_of_the_candidate_with_the_lowest_validation_loss(finished):
@@ -95,14 +95,15 @@ def test_a_finished_search_has_nothing_to_do_in_any_order_and_at_any_rate_of_the
     settings = study(RATES[::-1])
     settings["recipes"]["tuned"]["learning_rate"] = 0.77
     finished.write_study(settings)
-    assert finished.planned() == {}
+    # the report shows the settings as they are written
+    assert finished.planned() == {"report_page": 1, "all": 1}
 
 
 def test_another_losing_candidate_repeats_the_choice_and_no_run_even_if_it_diverges(changed):
     changed.write_study(study([DIVERGING, *RATES]))
     assert changed.planned("searches") == {"train": 1, "choose_rate": 1, "searches": 1}
     changed.snakemake("searches")
-    assert changed.planned() == {"report_tables": 1, "all": 1}
+    assert changed.planned() == {"run_records": 1, "report_page": 1, "all": 1}
     changed.snakemake()
     assert "not finite" in record(changed, candidate(DIVERGING))["diverged"]
     assert candidates(changed)["value"].isna().to_dict() == {1e-9: False, 0.03: False, 1e30: True}

@@ -7,7 +7,8 @@ import pandas as pd
 
 from medtransfer.errors import shown_plainly
 from medtransfer.representation.analysed import by_split
-from medtransfer.representation.cka_table import CKA, cka_table
+from medtransfer.representation.cka_table import CKA, cka_of_points, cka_table
+from medtransfer.representation.zoo_map import ZOO_MAP, zoo_map
 from medtransfer.tables import write_table
 
 
@@ -18,13 +19,17 @@ def main() -> None:
     add("--name", required=True, help="name of the data set")
     add("--activations", type=Path, nargs="+", required=True, help="two a run, in order")
     add("--confidence", type=float, default=0.95, help="of the intervals")
-    add("--output", type=Path, required=True, help="parquet table to write")
+    add("--cka", type=Path, required=True, help="parquet table to write")
+    add("--zoo-map", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
-    tables = [
-        cka_table(networks, arguments.confidence) for networks in by_split(runs, arguments.activations)
-    ]
-    write_table(pd.concat(tables, ignore_index=True), CKA, arguments.output)
+    tables, maps = [], []
+    for networks in by_split(runs, arguments.activations):
+        values = cka_of_points(networks)
+        tables.append(cka_table(networks, arguments.confidence, values=values))
+        maps.append(zoo_map(networks, values))
+    write_table(pd.concat(tables, ignore_index=True), CKA, arguments.cka)
+    write_table(pd.concat(maps, ignore_index=True), ZOO_MAP, arguments.zoo_map)
 
 
 if __name__ == "__main__":

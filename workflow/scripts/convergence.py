@@ -14,6 +14,7 @@ from medtransfer.statistics.convergence import (
     compare_convergence,
     convergence_table,
 )
+from medtransfer.statistics.convergence_means import CONVERGENCE_MEANS, convergence_means
 from medtransfer.tables import write_table
 
 
@@ -24,6 +25,7 @@ def main() -> None:
     add_settings(parser, "--study", StudySettings)
     add("--convergence", type=Path, required=True, help="parquet table to write")
     add("--tests", type=Path, required=True, help="parquet table to write")
+    add("--means", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     study = arguments.study
     curves = pd.concat([pd.read_parquet(path) for path in arguments.curves], ignore_index=True)
@@ -36,6 +38,8 @@ def main() -> None:
     write_table(convergence, CONVERGENCE, arguments.convergence)
     tests = compare_convergence(convergence, study.reference, study.confidence)
     write_table(tests, CONVERGENCE_TESTS, arguments.tests)
+    means = convergence_means(convergence, study.reference, study.confidence)
+    write_table(means, CONVERGENCE_MEANS, arguments.means)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the gains of a study depend on."""
+"""What the gains of a study depend on: points and models."""
 
 import argparse
 import json
@@ -9,7 +9,12 @@ import pandas as pd
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
-from medtransfer.statistics.gain_factors import GAIN_FACTORS, gain_factors
+from medtransfer.statistics.gain_factors import (
+    GAIN_FACTORS,
+    GAIN_POINTS,
+    gain_factors,
+    gain_points,
+)
 from medtransfer.tables import write_table
 
 
@@ -21,13 +26,15 @@ def main() -> None:
     add("--distances", type=Path, nargs="?", help="table of domain distances, where there is one")
     add("--families", type=json.loads, required=True, help="JSON text: network to its family")
     add_settings(parser, "--study", StudySettings)
-    add("--output", type=Path, required=True, help="parquet table to write")
+    add("--points", type=Path, required=True, help="parquet table to write: a row a gain")
+    add("--models", type=Path, required=True, help="parquet table to write: a row a term")
     arguments = parser.parse_args()
     metrics = pd.concat([pd.read_parquet(path) for path in arguments.metrics], ignore_index=True)
     distances = pd.read_parquet(arguments.distances) if arguments.distances else None
     gains = pd.read_parquet(arguments.gains)
-    found = gain_factors(gains, metrics, arguments.families, distances, arguments.study)
-    write_table(found, GAIN_FACTORS, arguments.output)
+    points = gain_points(gains, metrics, arguments.families, distances, arguments.study)
+    write_table(points, GAIN_POINTS, arguments.points)
+    write_table(gain_factors(points, arguments.study), GAIN_FACTORS, arguments.models)
 
 
 if __name__ == "__main__":

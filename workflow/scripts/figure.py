@@ -1,4 +1,4 @@
-"""Draw one figure from its tidy tables."""
+"""Draw one figure from its tidy tables, and write the rows that it shows."""
 
 import argparse
 import importlib
@@ -8,6 +8,7 @@ import pandas as pd
 
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.names import distinguish_recipes
+from medtransfer.figures.rows import drawn_rows
 from medtransfer.figures.style import apply_style, save_figure
 
 
@@ -34,12 +35,15 @@ def main() -> None:
         help="a table that the figure reads; may be given several times",
     )
     parser.add_argument("--output", type=Path, nargs="+", required=True, help="PDF, PNG or SVG")
+    parser.add_argument("--rows", type=Path, help="CSV table of what the figure shows")
     arguments = parser.parse_args()
     apply_style()
     tables = {name: read_table(paths) for name, paths in arguments.table}
     module = importlib.import_module(f"medtransfer.figures.{arguments.name}")
-    figure = module.draw(distinguish_recipes(tables))
-    save_figure(figure, arguments.output)
+    tables = distinguish_recipes(tables)
+    save_figure(module.draw(tables), arguments.output)
+    if arguments.rows is not None:
+        drawn_rows(module.select(tables)).to_csv(arguments.rows, index=False)
 
 
 if __name__ == "__main__":

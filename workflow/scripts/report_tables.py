@@ -1,7 +1,6 @@
-"""The study's numbers for people: a web page and a CSV file, and the findings in a paragraph."""
+"""The study's findings in a paragraph, and its target metrics as a CSV file."""
 
 import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +9,7 @@ from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.names import distinguish_recipes
-from medtransfer.reporting import StudyTables, summary_csv, summary_page
+from medtransfer.reporting import summary_csv
 from medtransfer.statistics.findings import write_findings
 
 
@@ -21,26 +20,14 @@ def main() -> None:
     add("--summary", type=Path, required=True, help="table of means")
     add("--verdicts", type=Path, required=True, help="table of verdicts")
     add("--sparing", type=Path, required=True, help="table of what does as well as the best")
-    add("--factors", type=Path, required=True, help="table of what gains depend on")
-    add("--search", type=Path, nargs="*", default=[], help="candidates of each search")
-    add("--audit", type=Path, nargs="*", default=[], help="audit.json of each data set")
-    add("--origins", type=json.loads, default={}, help="JSON text: data set to where it is from")
-    add("--page", type=Path, required=True, help="HTML page to write")
     add("--csv", type=Path, required=True, help="CSV table to write")
     add("--findings", type=Path, required=True, help="text to write")
     arguments = parser.parse_args()
     names = ("summary", "verdicts", "sparing")
-    named = distinguish_recipes({name: pd.read_parquet(getattr(arguments, name)) for name in names})
-    summary, verdicts, sparing = (named[name] for name in names)
-    searches = [pd.read_parquet(path) for path in arguments.search]
-    audits = {path.parent.name: json.loads(path.read_text()) for path in arguments.audit}
-    origins = arguments.origins
-    findings = write_findings(verdicts, sparing, arguments.study)
+    tables = distinguish_recipes({name: pd.read_parquet(getattr(arguments, name)) for name in names})
+    findings = write_findings(tables["verdicts"], tables["sparing"], arguments.study)
     arguments.findings.write_text(findings + "\n")
-    searched = pd.concat(searches) if searches else pd.DataFrame()
-    tables = StudyTables(summary, verdicts, sparing, pd.read_parquet(arguments.factors), searched)
-    arguments.page.write_text(summary_page(arguments.study, findings, tables, audits, origins))
-    summary_csv(summary).to_csv(arguments.csv, index=False)
+    summary_csv(tables["summary"]).to_csv(arguments.csv, index=False)
 
 
 if __name__ == "__main__":

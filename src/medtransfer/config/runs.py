@@ -37,6 +37,17 @@ class Run:
         return "/".join((self.recipe, self.dataset, self.model, self.init, self.subset, self.split))
 
 
+def run_at(path: str) -> Run:
+    """The run of a path.
+
+    Raises:
+        ValueError: it isn't the path of a run.
+    """
+    *names, seed = path.split("/")
+    recipe, dataset, model, init, subset, split = names
+    return Run(recipe, dataset, model, init, subset, split, int(seed.removeprefix("seed")))
+
+
 def study_runs(study: StudySettings) -> list[Run]:
     """Every run of a study once, in the order of its grids, but those that are left out."""
     left_out = {path.rstrip("/") for path in study.left_out}

@@ -31,7 +31,7 @@ def audit_page(name: str, audit: dict[str, Any], dataset: DatasetSettings) -> st
         table(
             "What each part holds.",
             ("split", "part", "labels", "sites", "subgroups"),
-            ("images", "patients"),
+            _COUNTED,
             _parts(audit),
         ),
         table(
@@ -50,6 +50,28 @@ def audit_page(name: str, audit: dict[str, Any], dataset: DatasetSettings) -> st
         ),
     ]
     return page(f"Data set {name}", sections)
+
+
+def audit_in_short(audit: dict[str, Any]) -> str:
+    """What a study's report says of a data set beside its counts and its warnings, as HTML.
+
+    Args:
+        audit: as :func:`medtransfer.data.audit.audit_dataset` returns it.
+    """
+    parts = ((*part[:4], *part[5:]) for part in _parts(audit))
+    return "".join(
+        (
+            table("What each part holds.", ("split", "part", "labels", "sites"), _COUNTED, parts),
+            table("What a split keeps in one part, and what it tears apart.", ("split", "what"),
+                  ("pairs",), _pairs(audit)),
+            table("Images that show the same picture.", ("kind",),
+                  ("pairs", "of different patients"), ((d[0], *d[2:]) for d in _duplicates(audit))),
+            _rejected(audit),
+        )
+    )  # fmt: skip
+
+
+_COUNTED = ("images", "patients")
 
 
 def warnings(audit: dict[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -9,38 +10,86 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.figures.by_depth import analysed
-from medtransfer.figures.style import InitStyle, init_styles, note, offsets, panels
+from medtransfer.figures.by_depth import PAIR, analysed
+from medtransfer.figures.cells import GAP_COLOUR, TITLE_CHARACTERS, forest_height, label_rows, span
+from medtransfer.figures.style import (
+    InitStyle,
+    init_styles,
+    key,
+    legend_below,
+    note,
+    offsets,
+    ordered,
+    panels,
+)
 
 SEEDS, INITS = "seeds", "inits"
+# what is observed, what chance would give (none where it is 0), and what it is
+MEASURES = (
+    ("similarity", "chance", "both right or both wrong,\nshare of images"),
+    ("error_overlap", "expected_error_overlap", "errors in common,\nshare of either's errors"),
+    ("kappa", None, "Cohen's κ of\nthe two runs' classes"),
+)
+DRAWN = ("similarity", "chance", "error_overlap", "expected_error_overlap", "kappa")
+WIDTH = 2.4
+# of the means within a row, and of the pairs below them
+MEAN, PAIRS_BELOW, SPREAD = -0.15, 0.2, 0.3
+CHANCE: Any = {"marker": "|", "linestyle": "none", "color": "#666666"}
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """One row a data set and network: similarity, overlap of errors, kappa.
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The pairs of runs of whole starts that differ in the seed or the init alone.
 
     Args:
         tables: ``agreement``.
     """
     table = tables["agreement"]
-    if not table.empty:
+    if len(table):
         table = analysed(table[table["pair"].isin([SEEDS, INITS])])
+        table = table[[*PAIR, "images", *DRAWN]].dropna(subset=list(DRAWN), how="all")
+    return {"agreement": table}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """One row of panels a data set and network: similarity, errors in common, kappa.
+
+    Args:
+        tables: ``agreement``.
+    """
+    table = select(tables)["agreement"]
     if table.empty:
         return note("no agreement: no two analysed runs differ in the seed or the init alone")
     table = table.assign(group=[group_name(row) for _, row in table.iterrows()])
     table = table.sort_values("pair", ascending=False, kind="stable")
     styles = init_styles([*table["init_a"], *table["init_b"]])
-    cells = table[["dataset", "model_a"]].drop_duplicates().to_numpy().tolist()
-    most = table["group"].nunique()
-    figure, axes = panels(len(cells), 3, (2.9, max(2.3, 0.17 * most + 0.8)))
-    for row, (dataset, model) in zip(axes, cells, strict=True):
-        chosen = table[(table["dataset"] == dataset) & (table["model_a"] == model)]
-        draw_kappa(row[0], chosen, styles)
-        draw_against_chance(row[1], chosen, styles, ("chance", "similarity"))
-        draw_against_chance(row[2], chosen, styles, ("expected_error_overlap", "error_overlap"))
-        row[0].set_title(f"{dataset}, {model}: {chosen['images'].max()} images")
-        row[1].set_title("both right or both wrong")
-        row[2].set_title("errors in common")
+    cells = [rows for _, rows in table.groupby(["dataset", "model_a"], sort=False)]
+    heights = [forest_height(rows["group"].nunique(), 1.5, lines=2) for rows in cells]
+    size = (WIDTH, float(np.mean(heights)))
+    figure, axes = panels(len(cells), len(MEASURES), size, heights=heights)
+    for places, rows in zip(axes, cells, strict=True):
+        draw_cell(places, rows, styles)
+    key(figure, "mean of the pairs", marker="o", markersize=6)
+    key(figure, "a pair of runs", marker="o", markersize=2.5, alpha=0.5)
+    key(figure, "lowest to highest pair", linestyle="-", linewidth=0.8)
+    key(figure, "expected by chance", **CHANCE)
+    legend_below(figure)
     return figure
+
+
+def draw_cell(axes: np.ndarray, table: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
+    """The three panels of one data set and network, of which the first names the rows."""
+    groups = ordered(table["group"])
+    counts = table["group"].value_counts()
+    for ax, (observed, expected, label) in zip(axes, MEASURES, strict=True):
+        for place, name in enumerate(groups):
+            draw_group(ax, place, table[table["group"] == name], (observed, expected), styles)
+        ax.set_xlabel(label)
+        label_rows(ax, [f"{name} (n = {counts[name]})" for name in groups])
+        ax.tick_params(labelleft=ax is axes[0])
+    axes[-1].axvline(0, color=GAP_COLOUR, linewidth=0.8)
+    cell = f"{table['dataset'].iloc[0]}, {table['model_a'].iloc[0]}"
+    name = fill(cell, int(WIDTH * TITLE_CHARACTERS))
+    axes[0].set_title(f"{name}\n{span(table['images'])} images", loc="left")
 
 
 def group_name(row: pd.Series) -> str:
@@ -62,45 +111,33 @@ def marker(row: pd.Series, styles: dict[str, InitStyle]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def draw_against_chance(
-    ax: Axes, table: pd.DataFrame, styles: dict[str, InitStyle], names: tuple[str, str]
+def draw_group(
+    ax: Axes,
+    place: int,
+    pairs: pd.DataFrame,
+    names: tuple[str, str | None],
+    styles: dict[str, InitStyle],
 ) -> None:
-    """Each pair as a small mark, the mean of a group as a large one, and the line of equality.
+    """The mean of a group with its range, each pair below it, and what chance would give of both.
 
     Args:
         ax: where to draw.
-        table: of one data set and network.
+        place: of the group's row.
+        pairs: N, of one group.
+        names: columns with what was observed, and what chance gives or None.
         styles: of inits.
-        names: columns with what chance gives, and what was observed.
     """
-    known = table.dropna(subset=list(names))
+    observed, expected = names
+    known = pairs.dropna(subset=[name for name in names if name is not None])
     if known.empty:
-        ax.set_axis_off()
         return
-    ends = [known[list(names)].min().min(), known[list(names)].max().max()]
-    ax.plot(ends, ends, color="#888888", linewidth=0.8)
-    for _, group in known.groupby("group", sort=False):
-        look = marker(group.iloc[0], styles)
-        x, y = group[names[0]], group[names[1]]
-        ax.plot(x, y, **look, linestyle="none", markersize=2.5, alpha=0.5, markeredgewidth=0.3)
-        ax.plot([x.mean()], [y.mean()], **look, linestyle="none", markersize=6, markeredgewidth=0.7)
-    ax.set_xlabel("expected by chance")
-    ax.set_ylabel("observed")
-
-
-def draw_kappa(ax: Axes, table: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
-    """One line a group: each pair as a small mark, their mean as a large one."""
-    groups = list(dict.fromkeys(table["group"]))
-    for place, name in enumerate(groups):
-        group = table[table["group"] == name].dropna(subset=["kappa"])
-        if group.empty:
-            continue
-        look = marker(group.iloc[0], styles) | {"linestyle": "none"}
-        beside = place + 0.25 + np.asarray(offsets(len(group), 0.3))
-        ax.plot(group["kappa"], beside, **look, markersize=2.5, alpha=0.5, markeredgewidth=0.3)
-        ax.plot([group["kappa"].mean()], [place - 0.1], **look, markersize=6, markeredgewidth=0.7)
-    ax.axvline(0, color="#888888", linewidth=0.8)
-    ax.set_yticks(range(len(groups)), groups)
-    ax.set_ylim(len(groups) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel("Cohen's κ of the two runs' classes")
+    values = known[observed].to_numpy(dtype=float)
+    rows = place + PAIRS_BELOW + offsets(len(values), SPREAD)
+    if expected is not None:
+        by_chance = known[expected].to_numpy(dtype=float)
+        ax.plot(by_chance, rows, **CHANCE, markersize=3, alpha=0.6)
+        ax.plot([by_chance.mean()], [place + MEAN], **CHANCE, markersize=9)
+    look = marker(known.iloc[0], styles) | {"linestyle": "none"}
+    ax.hlines(place + MEAN, values.min(), values.max(), look["color"], linewidth=0.8)
+    ax.plot(values, rows, **look, markersize=2.5, alpha=0.5, markeredgewidth=0.3)
+    ax.plot([values.mean()], [place + MEAN], **look, markersize=6, markeredgewidth=0.7)

@@ -8,15 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medtransfer.figures.cells import (
+    among,
     analysed_alike,
     draw_blocks,
     draw_intervals,
     interval_key,
+    mark_gap,
     rows_of,
     span,
 )
 from medtransfer.figures.style import InitStyle, init_styles, legend_below, note, offsets
 
+CELL = ("dataset", "model", "init")
 # metric before and after temperature scaling
 ERRORS = ("ece_mass", "ece_mass_scaled")
 MOMENTS = ("before", "after")
@@ -25,16 +28,30 @@ WIDTHS, HEIGHT = (2.0, 2.0, 1.6), 2.3
 STRIP = 0.16
 
 
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The bins of test images that hold any, and the calibration errors of their cells.
+
+    Args:
+        tables: ``reliability`` and ``summary``.
+    """
+    reliability, summary = (tables[name] for name in ("reliability", "summary"))
+    errors = summary
+    if not summary.empty:
+        errors = summary[(summary["part"] == "test") & summary["metric"].isin(ERRORS)]
+        errors = errors.drop(columns="target")
+    if not reliability.empty:
+        bins = reliability[(reliability["part"] == "test") & reliability["observed"].notna()]
+        reliability, errors = analysed_alike(bins, errors)
+    return {"reliability": reliability, "summary": among(errors, reliability, CELL)}
+
+
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A block a data set (columns) and network (rows): before, after, calibration errors.
 
     Args:
         tables: ``reliability`` and ``summary``.
     """
-    reliability, summary = (tables[name] for name in ("reliability", "summary"))
-    if not reliability.empty:
-        errors = summary[(summary["part"] == "test") & summary["metric"].isin(ERRORS)]
-        reliability, errors = analysed_alike(reliability[reliability["part"] == "test"], errors)
+    reliability, errors = select(tables).values()
     if reliability.empty:
         return note("no calibration: no run of this study has predictions of test images")
     styles = init_styles(reliability["init"])
@@ -45,7 +62,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             draw_reliability(ax, bins[bins["scaled"] == scaled], styles)
         axes[0].set_ylabel("observed share, before scaling")
         axes[1].set_title("after temperature scaling")
-        draw_errors(axes[2], rows_of(errors, names), styles)
+        draw_errors(axes[2], rows_of(errors, names) if len(errors) else errors, styles)
 
     figure = draw_blocks(reliability, draw_cell, WIDTHS, HEIGHT)
     interval_key(figure, "t interval over runs")
@@ -90,6 +107,10 @@ def draw_reliability(ax: Axes, bins: pd.DataFrame, styles: dict[str, InitStyle])
 
 def draw_errors(ax: Axes, errors: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
     """For each init a line from the calibration error before scaling to that after it."""
+    ax.set_title("calibration error (ECE)")
+    if errors.empty:
+        mark_gap(np.array([ax]))
+        return
     for shift, (init, style) in zip(offsets(len(styles), 0.4), styles.items(), strict=True):
         own = errors[errors["init"] == init].set_index("metric").reindex(ERRORS)
         draw_intervals(ax, np.arange(2) + shift, own, style)
@@ -97,6 +118,4 @@ def draw_errors(ax: Axes, errors: pd.DataFrame, styles: dict[str, InitStyle]) ->
     ax.set_xlim(-0.5, 1.5)
     ax.set_ylim(bottom=0)
     ax.grid(axis="x", visible=False)
-    ax.set_title("calibration error (ECE)")
-    if len(errors):
-        ax.set_xlabel(f"scaling ({span(errors['runs'])} runs)")
+    ax.set_xlabel(f"scaling ({span(errors['runs'])} runs)")

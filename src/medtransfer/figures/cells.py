@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from textwrap import fill
 from typing import Any
 
@@ -18,7 +19,17 @@ from medtransfer.figures.style import RANDOM_COLOUR, InitStyle, interval_bars, k
 # characters of a title in an inch, and the height of a forest's row, in inches
 TITLE_CHARACTERS = 14
 FOREST_ROW = 0.2
-GAP_COLOUR = "#888888"
+# of a figure of blocks, inches
+MOST_HEIGHT = 58.0
+# width of a tick's character, inches
+CHARACTER = 0.062
+# inits without runs that a title names
+MOST_NAMED = 2
+GAP_COLOUR = "#777777"
+# where a cell has no runs beside others that have
+MISSING = "×"
+# how pairs are made -> what the interval of their mean difference is
+METHODS = {"seed": "paired t interval over seeds", "fold": "Nadeau-Bengio interval over folds"}
 ZERO_LINE: Any = {"color": "#888888", "linewidth": 0.8}
 
 
@@ -39,6 +50,21 @@ def analysed_alike(*tables: pd.DataFrame) -> list[pd.DataFrame]:
     ]
 
 
+def target_on_test(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the target metric on the test set, without the column that says so."""
+    if table.empty:
+        return table
+    return table[table["target"] & (table["part"] == "test")].drop(columns="target")
+
+
+def among(table: pd.DataFrame, drawn: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The rows whose values of these columns are in another table, too; none where either is empty."""
+    if table.empty or drawn.empty:
+        return table[:0]
+    own, others = (pd.MultiIndex.from_frame(rows[list(names)]) for rows in (table, drawn))
+    return table[own.isin(others)]
+
+
 def draw_blocks(
     table: pd.DataFrame,
     draw_block: Callable[[np.ndarray, dict[str, str]], None],
@@ -49,6 +75,8 @@ def draw_blocks(
 ) -> Figure:
     """Panels side by side for each value of the row's and the column's names; gaps are marked.
 
+    Without columns, more rows than a sheet can hold go on in a further column of blocks.
+
     Args:
         table: with the named columns; what is in none of its rows is a gap.
         draw_block: draws the panels of one cell, given by the values of the names.
@@ -57,17 +85,25 @@ def draw_blocks(
         rows, columns: names of columns of the table, dataset and model among them.
     """
     down, across = _distinct(table, rows), _distinct(table, columns)
+    # very many rows go on beside the first, which only those without columns can
+    beside = 1 if columns else ceil(len(down) * height / MOST_HEIGHT)
+    shape = (ceil(len(down) / beside), beside * len(across) * len(widths))
     size = (float(np.mean(widths)), height)
-    figure, axes = panels(len(down), len(across) * len(widths), size, widths=[*widths] * len(across))
-    for places, above in zip(axes, down, strict=True):
-        for block, beside in zip(np.split(places, len(across)), across, strict=True):
-            names = above | beside
+    figure, axes = panels(*shape, size, widths=[*widths] * (beside * len(across)))
+    axes = np.concatenate(np.split(axes, beside, axis=1))
+    for ax in axes[len(down) :].flat:
+        ax.set_axis_off()
+    for places, above in zip(axes, down, strict=False):
+        for block, aside in zip(np.split(places, len(across)), across, strict=True):
+            names = above | aside
             if rows_of(table, names).empty:
                 mark_gap(block)
                 continue
             draw_block(block, names)
             width = int(widths[0] * TITLE_CHARACTERS)
-            block[0].set_title(fill(f"{names['dataset']}, {names['model']}", width))
+            words = [names[name] for name in ("dataset", "model", "subset") if name in names]
+            lines = [", ".join(words), *absent(table, rows_of(table, names))]
+            block[0].set_title("\n".join(fill(line, width) for line in lines))
     return figure
 
 
@@ -82,6 +118,22 @@ def _distinct(table: pd.DataFrame, names: Sequence[str]) -> list[dict[str, str]]
 def rows_of(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
     """The rows with these values."""
     return table[np.logical_and.reduce([table[name] == value for name, value in names.items()])]
+
+
+def absent(table: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
+    """A line that says which inits of the table have no run in one cell's rows; none where all have.
+
+    Partial transfers don't count: networks have depths of their own.
+    """
+    return name_absent(whole_starts(table), rows)
+
+
+def name_absent(table: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
+    """As :func:`absent`, of all inits of the table."""
+    gone = [init for init in table["init"].unique() if init not in set(rows["init"])]
+    if len(gone) > MOST_NAMED:
+        return [f"({len(gone)} inits have no runs)"]
+    return [f"(no runs: {', '.join(gone)})"] if gone else []
 
 
 def mark_gap(axes: np.ndarray) -> None:
@@ -129,16 +181,21 @@ def draw_forest(ax: Axes, rows: pd.DataFrame, styles: dict[str, InitStyle]) -> N
     """
     ax.axvline(0, **ZERO_LINE)
     for place, (_, row) in enumerate(rows.iterrows()):
-        mean, low, high = (np.array([row[name]], dtype=float) for name in ("mean", "low", "high"))
-        if np.isnan(mean[0]):
+        if np.isnan(row["mean"]):
             mark_unknown(ax, place)
-            continue
-        ax.errorbar(
-            mean, [place], xerr=interval_bars(mean, low, high), **styles[row["init"]].mark,
-            linestyle="none", markersize=4.5, elinewidth=1, capsize=2,
-        )  # fmt: skip
+        else:
+            draw_interval(ax, place, row, styles[row["init"]])
     ax.xaxis.set_major_locator(MaxNLocator(5))
     label_rows(ax, list(rows["label"]))
+
+
+def draw_interval(ax: Axes, place: int, row: pd.Series, style: InitStyle) -> None:
+    """The mark and the interval of one row of a forest."""
+    mean, low, high = (np.array([row[name]], dtype=float) for name in ("mean", "low", "high"))
+    ax.errorbar(
+        mean, [place], xerr=interval_bars(mean, low, high), **style.mark, linestyle="none",
+        markersize=4.5, elinewidth=1, capsize=2,
+    )  # fmt: skip
 
 
 def draw_own_and_differences(ax: Axes, rows: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
@@ -175,6 +232,41 @@ def forest_height(rows: int, least: float, lines: int = 1) -> float:
     return max(least, FOREST_ROW * rows * lines + 0.7)
 
 
+def mark_missing(ax: Axes, place: float, text: str = MISSING) -> None:
+    """A cross, or other small words, at the foot of a place without runs or with fewer than others."""
+    ax.text(
+        place, 0.02, text, transform=ax.get_xaxis_transform(), color=GAP_COLOUR, fontsize=6,
+        ha="center", va="bottom", rotation=0 if text == MISSING else 90,
+    )  # fmt: skip
+
+
+def missing_key(figure: Figure) -> None:
+    """The entry of the legend for crosses, where there are any."""
+    if any(text.get_text() == MISSING for ax in figure.axes for text in ax.texts):
+        key(figure, "no runs", marker="x", markersize=4, color=GAP_COLOUR)
+
+
+def name_networks(ax: Axes, names: Sequence[str], width: float) -> None:
+    """A tick a network; aslant where the names would run into each other.
+
+    Args:
+        ax: whose networks are at 0, 1, ... of the x axis.
+        names: of the networks.
+        width: of the axes, inches.
+    """
+    ax.set_xticks(range(len(names)), names)
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.grid(axis="x", visible=False)
+    if max(map(len, names)) * CHARACTER > width / len(names):
+        slant_ticks(ax)
+
+
+def slant_ticks(ax: Axes) -> None:
+    """Names of the x axis that would run into each other, aslant."""
+    for text in ax.get_xticklabels():
+        text.set(rotation=40, ha="right", rotation_mode="anchor")
+
+
 def metric_label(table: pd.DataFrame) -> str:
     """The metric of a table's rows, which have one, in words."""
     metric = str(table["metric"].iloc[0])
@@ -185,6 +277,11 @@ def span(counts: pd.Series) -> str:
     """One number, or the lowest and the highest of several."""
     fewest, most = counts.min(), counts.max()
     return f"{fewest}" if fewest == most else f"{fewest} to {most}"
+
+
+def count_runs(rows: pd.DataFrame) -> str:
+    """How many runs an init has, of rows with the columns init, split and seed."""
+    return span(rows[["init", "split", "seed"]].drop_duplicates().groupby("init").size())
 
 
 def interval_key(figure: Figure, meaning: str) -> None:

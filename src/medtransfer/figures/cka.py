@@ -16,16 +16,19 @@ from matplotlib.figure import Figure, SubFigure
 from medtransfer.figures.by_depth import (
     CHANCE,
     MAIN,
-    analysed,
+    PAIR,
     by_depth,
     draw_means,
     label_units,
     line_keys,
     named_units,
     placed,
+    run_keys,
     same_network,
     short,
+    shown,
 )
+from medtransfer.figures.cells import interval_key, span
 from medtransfer.figures.style import (
     InitStyle,
     init_styles,
@@ -44,17 +47,29 @@ MAP, LINES, BAR = 1.75, 2.2, 0.55
 NAMED = 4
 
 
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The similarities within networks, before with after, and of trained networks of two inits.
+
+    Args:
+        tables: ``cka``.
+    """
+    table = tables["cka"]
+    if len(table):
+        trained = (table["pair"] == "inits") & (table["moment_a"] == "end")
+        table = table[table["pair"].isin(["within", "fine_tuning"]) | trained]
+    points = [f"{name}_{side}" for side in "ab" for name in ("moment", "point", "kind", "order")]
+    return {"cka": shown(table, [*PAIR, *points, "value", "low", "high", "baseline", "images"])}
+
+
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A block of maps and, below, of lines for each data set (columns) and network (rows).
 
     Args:
         tables: ``cka``.
     """
-    table = tables["cka"]
-    if not table.empty:
-        table = analysed(table[table["pair"].isin(["within", "fine_tuning", "inits"])])
+    table = select(tables)["cka"]
     if table.empty:
-        return note("no similarities: no run of this study is analysed")
+        return note("no similarities: no run with a whole start is analysed in this study")
     datasets, models = ordered(table["dataset"]), ordered(table["model_a"])
     styles = init_styles([*table["init_a"], *table["init_b"]])
     cells = {
@@ -70,8 +85,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     blocks = body.subfigures(len(models), len(datasets), squeeze=False, height_ratios=heights)
     for block, ((model, dataset), cell) in zip(blocks.ravel(), cells.items(), strict=True):
         if not cell.empty:
-            draw_block(block, cell, styles, f"{dataset}, {model}")
+            title = f"{dataset}, {model}: {span(cell['images'])} images"
+            draw_block(block, cell, styles, title)
     line_keys(figure, {"images shuffled": CHANCE})
+    run_keys(figure, same_network(table, "fine_tuning"))
+    interval_key(figure, "interval of a run over images")
     legend_below(figure)
     return figure
 
@@ -100,7 +118,7 @@ def own_inits(table: pd.DataFrame) -> list[str]:
 
 def init_pairs(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     """The pairs of inits and the rows of their trained networks."""
-    rows = table[(table["pair"] == "inits") & (table["moment_a"] == "end")]
+    rows = table[table["pair"] == "inits"]
     for (a, b), found in rows.groupby(["init_a", "init_b"], sort=False):
         yield (str(a), str(b)), found
 

@@ -10,7 +10,9 @@ from matplotlib.ticker import PercentFormatter
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from medtransfer.figures.cells import (
+    among,
     analysed_alike,
+    count_runs,
     draw_blocks,
     draw_forest,
     forest_height,
@@ -22,9 +24,22 @@ from medtransfer.figures.cells import (
 from medtransfer.figures.style import InitStyle, init_styles, key, legend_below, note
 
 WIDTHS = (3.0, 3.0)
+CELL = ["dataset", "model", "threshold_kind"]
 # widest and thinnest line
 LINES = (2.6, 1.0)
 KINDS = {"share": "share of the reference's best", "absolute": "the same in all cells"}
+
+
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The runs with a threshold to reach, and the tests of their cells.
+
+    Args:
+        tables: ``convergence`` and ``convergence_tests``.
+    """
+    runs, tests = (tables[name] for name in ("convergence", "convergence_tests"))
+    if not runs.empty:
+        runs, tests = analysed_alike(runs[runs["threshold"].notna()], tests)
+    return {"convergence": runs, "convergence_tests": among(tests, runs, CELL)}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -33,9 +48,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Args:
         tables: ``convergence`` and ``convergence_tests``.
     """
-    runs, tests = (tables[name] for name in ("convergence", "convergence_tests"))
-    if not runs.empty:
-        runs, tests = analysed_alike(runs[runs["threshold"].notna()], tests)
+    runs, tests = select(tables).values()
     if runs.empty:
         return note("no convergence: no cell of this study has a threshold to reach")
     styles = init_styles(runs["init"])
@@ -44,8 +57,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         draw_waiting(axes[0], rows_of(runs, names), styles)
         draw_differences(axes[1], tests if tests.empty else rows_of(tests, names), styles)
 
-    by = ["dataset", "model", "threshold_kind"]
-    most = 1 if tests.empty else int(tests.groupby(by).size().max())
+    most = 1 if tests.empty else int(tests.groupby(CELL).size().max())
     height = forest_height(most, 2.3, lines=2)
     figure = draw_blocks(runs, draw_cell, WIDTHS, height, rows=("model", "threshold_kind"))
     key(figure, "stopped before", marker="|", markersize=6)
@@ -81,7 +93,7 @@ def draw_waiting(ax: Axes, runs: pd.DataFrame, styles: dict[str, InitStyle]) -> 
     ax.set_xlim(left=0)
     ax.set_ylim(-0.04, 1.05)
     ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    ax.set_ylabel("runs that aren't there yet")
+    ax.set_ylabel(f"runs that aren't there yet\n({count_runs(runs)} runs)")
     kind = runs["threshold_kind"].iloc[0]
     ax.set_xlabel(
         f"optimiser steps until validation {metric_label(runs)}\n"

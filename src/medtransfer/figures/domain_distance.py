@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medtransfer.config.names import parse_init
+from medtransfer.figures.cells import FOREST_ROW, interval_key
 from medtransfer.figures.gain_points import (
     PointStyles,
     draw_points,
@@ -19,35 +20,60 @@ from medtransfer.figures.style import interval_bars, key, legend_below, note, or
 
 MEASURES = {"frechet": "Fréchet distance", "kernel": "squared kernel distance"}
 EXTRAPOLATED = "frechet_extrapolated"
+GAINS = (
+    "dataset", "recipe", "model", "subset", "source", "init", "reference", "metric", "mean", "low",
+    "high", "pairs",
+)  # fmt: skip
 # between networks, in points of print: they share the distance of their data set
 APART = 4.0
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """One row a source: its distances to the data sets, then its gains over them.
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The known distances, and the gains of their sources on their data sets.
 
     Args:
         tables: ``distances`` and ``gains``.
     """
-    distances = tables["distances"]
+    distances, gains = tables["distances"], tables["gains"]
+    if len(distances):
+        distances = distances[distances["measure"].isin([*MEASURES, EXTRAPOLATED])]
+        distances = distances.dropna(subset=["value"])
+    if distances.empty or gains.empty:
+        return {"distances": distances, "gains": pd.DataFrame(columns=list(GAINS))}
+    gains = source_gains(gains).dropna(subset=["mean"])
+    measured = distances[distances["measure"].isin(MEASURES)]
+    known = set(zip(measured["source"], measured["dataset"], strict=True))
+    places = zip(gains["source"], gains["dataset"], strict=True)
+    return {"distances": distances, "gains": gains.loc[[p in known for p in places], list(GAINS)]}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Two rows a source: its distances to the data sets, and below its gains over them.
+
+    Args:
+        tables: ``distances`` and ``gains``.
+    """
+    chosen = select(tables)
+    distances, gains = chosen["distances"], chosen["gains"]
     if distances.empty:
         return note("no domain distances: no source of this study names its own images")
-    gains = source_gains(tables["gains"])
     sources = ordered(distances["source"])
     styles = point_styles(distances["dataset"], gains["model"], [""])
-    figure, axes = panels(len(sources), 2 * len(MEASURES), (2.6, 2.3))
-    for row, source in zip(axes, sources, strict=True):
+    height = max(2.3, FOREST_ROW * distances["dataset"].nunique() + 1)
+    figure, axes = panels(2 * len(sources), len(MEASURES), (3.4, height))
+    for above, below, source in zip(axes[::2], axes[1::2], sources, strict=True):
         own = distances[distances["source"] == source]
-        for place, measure in enumerate(MEASURES):
-            draw_distances(row[place], own, measure, styles)
+        for upper, lower, measure in zip(above, below, MEASURES, strict=True):
+            draw_distances(upper, own, measure, styles)
             points = with_distances(gains[gains["source"] == source], own, measure)
-            draw_relation(row[len(MEASURES) + place], points, MEASURES[measure], styles)
-        row[0].set_title(f"from {source}")
+            draw_relation(lower, points, MEASURES[measure], styles)
+            upper.set_title(f"from {source}")
     if EXTRAPOLATED in set(distances["measure"]):
         key(figure, "extrapolated to endlessly many images", marker="D", markerfacecolor="white",
             markersize=4)  # fmt: skip
     point_keys(figure, styles)
-    legend_below(figure)
+    interval_key(figure, "jackknife's, paired interval")
+    legend_below(figure, columns=3)
     return figure
 
 

@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medtransfer.evaluation.names import whole_starts
-from medtransfer.figures.cells import ZERO_LINE, draw_intervals, interval_key, mark_gap, metric_label
+from medtransfer.figures.cells import (
+    ZERO_LINE,
+    draw_intervals,
+    interval_key,
+    mark_gap,
+    mark_missing,
+    metric_label,
+    missing_key,
+    name_networks,
+    span,
+)
 from medtransfer.figures.style import (
     InitStyle,
     init_styles,
@@ -25,15 +35,23 @@ APART, SPREAD = 0.44, 0.36
 WIDTHS, NETWORK_WIDTHS, HEIGHT = (3.4, 2.6), (0.95, 0.6), 2.2
 
 
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The inits' own values on the test set and elsewhere, and what they lose.
+
+    Args:
+        tables: ``shift``.
+    """
+    shift = tables["shift"]
+    return {"shift": shift if shift.empty else whole_starts(shift[shift["reference"] == ""])}
+
+
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """Two panels for each data set and other part (rows) and subset (columns): values and drops.
 
     Args:
         tables: ``shift``.
     """
-    shift = tables["shift"]
-    if not shift.empty:
-        shift = whole_starts(shift[shift["reference"] == ""])
+    shift = select(tables)["shift"]
     if shift.empty:
         return note("no data set of this study names external sites or other data sets")
     parts = shift[["dataset", "part"]].drop_duplicates().to_numpy().tolist()
@@ -53,6 +71,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             draw_values(block[0], cells, styles)
             draw_drops(block[1], cells, styles)
     interval_key(figure, "interval over patients")
+    missing_key(figure)
     legend_below(figure)
     return figure
 
@@ -83,7 +102,7 @@ def draw_values(ax: Axes, cells: pd.DataFrame, styles: dict[str, InitStyle]) -> 
     ax.set_xticks(ticks, names)
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="x", visible=False)
-    ax.set_ylabel(metric_label(cells))
+    ax.set_ylabel(f"{metric_label(cells)} ({span(cells['runs'])} runs)")
     first = cells.iloc[0]
     ax.set_title(f"{first['dataset']}, {first['subset']}, there: {place_name(first['part'])}")
 
@@ -96,9 +115,9 @@ def draw_drops(ax: Axes, cells: pd.DataFrame, styles: dict[str, InitStyle]) -> N
     for shift, (init, style) in zip(offsets(len(styles), 0.75), styles.items(), strict=True):
         own = drops[drops["init"] == init].set_index("model").reindex(models)
         draw_intervals(ax, np.arange(len(models)) + shift, own, style, joined=False)
-    ax.set_xticks(range(len(models)), models)
-    ax.set_xlim(-0.6, len(models) - 0.4)
-    ax.grid(axis="x", visible=False)
+        for place in np.flatnonzero(own["mean"].isna()):
+            mark_missing(ax, place + shift)
+    name_networks(ax, models, max(WIDTHS[1], NETWORK_WIDTHS[1] * len(models)))
     ax.set_ylabel(f"lost {metric_label(cells)}: test − there")
     first = cells.iloc[0]
     ax.set_title(f"there: {first['images']} images, {first['patients']} patients")

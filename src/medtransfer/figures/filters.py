@@ -2,57 +2,96 @@
 
 from __future__ import annotations
 
-import math
+from itertools import product
+from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
-from medtransfer.figures.by_depth import analysed
-from medtransfer.figures.style import InitStyle, init_styles, legend_below, note
+from medtransfer.figures.by_depth import RUN, analysed
+from medtransfer.figures.style import InitStyle, init_styles, key, legend_below, note
 
 # of a plate
 FILTERS = 16
+KERNEL = ("filter", "row", "column", "channel")
 COLUMNS = 4
 MOMENTS = {"start": "before", "end": "after"}
 # inches
-PLATE, CURVES, HEIGHT = 1.25, 2.6, 1.75
+PLATE, CURVES, HEIGHT = 1.2, 2.4, 1.75
+INITS_IN_A_LINE = 2
+# lines of plates beside which the curves stand
+CURVE_LINES = 2
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """One row a data set and network: plates of each init, before and after, then the angles.
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The known angles of all runs, and the weights on the plates: a few filters of each first run.
 
     Args:
         tables: ``filters`` and ``filter_weights``.
     """
-    filters, weights = tables["filters"], tables["filter_weights"]
-    if filters.empty:
-        return note("no filters: no analysed network begins with a convolution")
-    filters = analysed(filters)
-    weights = analysed(weights) if len(weights) else weights
-    if filters.empty:
-        return note("no filters: no analysed run has a whole start")
-    styles = init_styles(filters["init"])
-    cells = filters[["dataset", "model"]].drop_duplicates().to_numpy().tolist()
-    plates = len(styles) * len(MOMENTS)
-    figure = Figure(figsize=(plates * PLATE + CURVES, len(cells) * HEIGHT + 0.6), layout="constrained")
-    ratios = [PLATE] * plates + [CURVES]
-    axes = figure.subplots(len(cells), plates + 1, squeeze=False, width_ratios=ratios)
-    for row, (dataset, model) in zip(axes, cells, strict=True):
-        own, shown = (t[(t["dataset"] == dataset) & (t["model"] == model)] for t in (filters, weights))
-        draw_plates(row[:-1], shown, list(styles))
-        row[0].set_ylabel(f"{dataset}, {model}")
-        draw_cosines(row[-1], own, styles)
+    filters, weights = (analysed(tables[name]) for name in ("filters", "filter_weights"))
+    if len(weights):
+        starts = weights.groupby(["dataset", "model", "init"], sort=False)
+        weights = pd.concat([first_filters(first_run(rows)) for _, rows in starts])
+    filters = filters.reindex(columns=[*RUN, "filter", "cosine"]).dropna(subset=["cosine"])
+    return {
+        "filters": filters,
+        "filter_weights": weights.reindex(columns=[*RUN, "moment", *KERNEL, "value"]),
+    }
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """A block a data set and network: plates of each init, before and after, and the angles.
+
+    Args:
+        tables: ``filters`` and ``filter_weights``.
+    """
+    chosen = select(tables)
+    filters, weights = chosen["filters"], chosen["filter_weights"]
+    both = pd.concat([filters, weights])[list(RUN)]
+    if both.empty:
+        return note("no filters: no run with a whole start and a first convolution is analysed")
+    styles = init_styles(both["init"])
+    cells = both[["dataset", "model"]].drop_duplicates().to_numpy().tolist()
+    lines = ceil(len(styles) / INITS_IN_A_LINE)
+    size = (INITS_IN_A_LINE * len(MOMENTS) * PLATE + CURVES, len(cells) * lines * HEIGHT + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    blocks = figure.subfigures(len(cells), 1, squeeze=False)[:, 0]
+    for block, (dataset, model) in zip(blocks, cells, strict=True):
+        own, drawn = (t[(t["dataset"] == dataset) & (t["model"] == model)] for t in (filters, weights))
+        draw_cell(block, own, drawn, styles)
+        block.suptitle(f"{dataset}, {model}", fontsize=8)
+    key(figure, "a run", linestyle="-", linewidth=0.6, alpha=0.5)
+    key(figure, "all runs", linestyle="-", linewidth=1.4)
     legend_below(figure)
     return figure
 
 
+def draw_cell(
+    figure: SubFigure, filters: pd.DataFrame, weights: pd.DataFrame, styles: dict[str, InitStyle]
+) -> None:
+    """The plates of one data set and network, some inits in a line, and the angles beside the first.
+
+    Args:
+        figure: with nothing in it.
+        filters: angles of the data set and network.
+        weights: of the same.
+        styles: of all inits of the figure.
+    """
+    lines, columns = ceil(len(styles) / INITS_IN_A_LINE), INITS_IN_A_LINE * len(MOMENTS)
+    grid = figure.add_gridspec(lines, columns + 1, width_ratios=[PLATE] * columns + [CURVES])
+    places = list(product(range(lines), range(columns)))[: len(styles) * len(MOMENTS)]
+    draw_plates(np.array([figure.add_subplot(grid[place]) for place in places]), weights, list(styles))
+    draw_cosines(figure.add_subplot(grid[:CURVE_LINES, -1]), filters, styles)
+
+
 def draw_plates(axes: np.ndarray, weights: pd.DataFrame, inits: list[str]) -> None:
-    """Two plates an init, of its first run: before and after, each filter on the same scale in both."""
+    """Two plates an init: before and after, each filter on the same scale in both."""
     for place, init in enumerate(inits):
-        run = first_run(weights[weights["init"] == init])
+        run = weights[weights["init"] == init]
         kernels = {moment: kernels_of(run[run["moment"] == moment]) for moment in MOMENTS}
         largest = np.max([np.abs(k).max(axis=(1, 2, 3)) for k in kernels.values() if len(k)], axis=0,
                          initial=0)  # fmt: skip
@@ -66,18 +105,19 @@ def draw_plates(axes: np.ndarray, weights: pd.DataFrame, inits: list[str]) -> No
 
 def first_run(weights: pd.DataFrame) -> pd.DataFrame:
     """The rows of the first split and seed."""
-    if weights.empty:
-        return weights
     first = weights.sort_values(["split", "seed"], kind="stable").iloc[0]
     return weights[(weights["split"] == first["split"]) & (weights["seed"] == first["seed"])]
 
 
+def first_filters(weights: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first filters, at most FILTERS of them."""
+    return weights[weights["filter"].isin(np.unique(weights["filter"])[:FILTERS])]
+
+
 def kernels_of(weights: pd.DataFrame) -> np.ndarray:
-    """Filters x height x width x channels, at most FILTERS of them, the first ones."""
-    axes = ["filter", "row", "column", "channel"]
-    weights = weights[weights["filter"].isin(np.unique(weights["filter"])[:FILTERS])]
-    weights = weights.sort_values(axes)
-    return weights["value"].to_numpy(dtype=float).reshape([weights[axis].nunique() for axis in axes])
+    """Filters x height x width x channels."""
+    weights = weights.sort_values(list(KERNEL))
+    return weights["value"].to_numpy(dtype=float).reshape([weights[axis].nunique() for axis in KERNEL])
 
 
 def plate(kernels: np.ndarray, largest: np.ndarray) -> np.ndarray:
@@ -93,7 +133,7 @@ def plate(kernels: np.ndarray, largest: np.ndarray) -> np.ndarray:
     if kernels.shape[-1] != 3:
         shades = shades.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
     count, height, width, _ = shades.shape
-    rows = math.ceil(count / COLUMNS)
+    rows = ceil(count / COLUMNS)
     image = np.ones((rows * (height + 1) - 1, COLUMNS * (width + 1) - 1, 3))
     for index, shade in enumerate(shades):
         top, left = (index // COLUMNS) * (height + 1), (index % COLUMNS) * (width + 1)

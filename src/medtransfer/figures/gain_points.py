@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,20 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from medtransfer.evaluation.names import METRIC_LABELS
-from medtransfer.figures.style import SOURCE_COLOURS, interval_bars, key, offsets, ordered
+from medtransfer.figures.style import (
+    RANDOM_COLOUR,
+    SOURCE_COLOURS,
+    interval_bars,
+    key,
+    offsets,
+    ordered,
+)
 
 MODEL_MARKERS = "osD^vP*X<>ph"
 SOURCE_FILLS = ("full", "none", "left", "bottom", "right", "top")
 POINTS_PER_INCH = 72
+# seven, and twelve markers: no two of 84 data sets look alike
+DATASET_COLOURS = (*SOURCE_COLOURS, RANDOM_COLOUR)
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,22 @@ def _each(names: Iterable[str], looks: Iterable[str]) -> dict[str, str]:
     return {name: known[i % len(known)] for i, name in enumerate(ordered(names))}
 
 
-def draw_points(ax: Axes, points: pd.DataFrame, styles: PointStyles, models_apart: float = 0.0) -> None:
+def dataset_styles(datasets: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a marker a data set, where they tell nothing else."""
+    looks = zip(cycle(DATASET_COLOURS), cycle(MODEL_MARKERS), strict=False)
+    return {
+        name: {"color": colour, "marker": marker}
+        for name, (colour, marker) in zip(ordered(datasets), looks, strict=False)
+    }
+
+
+def draw_points(
+    ax: Axes,
+    points: pd.DataFrame,
+    styles: PointStyles,
+    models_apart: float = 0.0,
+    datasets_apart: float = 0.0,
+) -> None:
     """Gains with intervals over ``x``, and a line at no gain.
 
     Args:
@@ -49,13 +75,15 @@ def draw_points(ax: Axes, points: pd.DataFrame, styles: PointStyles, models_apar
         points: with the columns dataset, model, source, x, gain, gain_low and gain_high.
         styles: of all that the figure draws.
         models_apart: how far networks are drawn side by side, in points of print, where they share x.
+        datasets_apart: the same of data sets.
     """
     ax.axhline(0, color="#888888", linewidth=0.8)
-    shift = dict(zip(styles.markers, offsets(len(styles.markers), len(styles.markers)), strict=True))
+    models = _beside(styles.markers, models_apart)
+    datasets = _beside(styles.colours, datasets_apart)
     points = points.dropna(subset=["x", "gain"])
     inch = ax.figure.dpi_scale_trans
     for _, point in points.iterrows():
-        inches = shift[point["model"]] * models_apart / POINTS_PER_INCH
+        inches = (models[point["model"]] + datasets[point["dataset"]]) / POINTS_PER_INCH
         aside = ScaledTranslation(inches, 0, inch)
         gain, low, high = (np.array([point[n]], float) for n in ("gain", "gain_low", "gain_high"))
         ax.errorbar(
@@ -69,6 +97,12 @@ def draw_points(ax: Axes, points: pd.DataFrame, styles: PointStyles, models_apar
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.margins(0.1)
     ax.autoscale_view()
+
+
+def _beside(names: Iterable[str], apart: float) -> dict[str, float]:
+    """Of each name how far aside it is drawn, in points of print."""
+    known = list(names)
+    return dict(zip(known, offsets(len(known), len(known)) * apart, strict=True))
 
 
 def gain_label(metrics: Iterable[str], references: Iterable[str]) -> str:

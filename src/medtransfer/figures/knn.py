@@ -10,13 +10,15 @@ from medtransfer.evaluation.names import METRIC_LABELS
 from medtransfer.figures.by_depth import (
     BEFORE,
     MAIN,
-    analysed,
+    RUN,
     by_depth,
     draw_means,
     draw_panels,
     label_units,
     line_keys,
     placed,
+    run_keys,
+    shown,
     without_branches,
 )
 from medtransfer.figures.style import InitStyle, init_styles, legend_below, note, ordered
@@ -29,18 +31,46 @@ POOLINGS = {
 }
 
 
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The scores at the units of whole starts, the networks in their order.
+
+    Args:
+        tables: ``knn``.
+    """
+    columns = [
+        *RUN,
+        "moment",
+        "point",
+        "order",
+        "pooling",
+        "k",
+        "metric",
+        "value",
+        "bank_images",
+        "images",
+    ]
+    table = shown(tables["knn"], columns)
+    if table.empty:
+        return {"knn": table}
+    # a branch is known by the other points of its network
+    groups = [
+        without_branches(table[(table["model"] == model) & (table["pooling"] == pooling)])
+        for model in ordered(table["model"])
+        for pooling in POOLINGS
+    ]
+    return {"knn": pd.concat(groups)}
+
+
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One panel a data set (columns), network and way to pool (rows).
 
     Args:
         tables: ``knn``.
     """
-    table = tables["knn"]
+    table = select(tables)["knn"]
     if table.empty:
-        return note("no nearest neighbours: no run of this study is analysed")
-    table = whole_units(analysed(table))
-    if table["value"].isna().all():
-        return note("no nearest neighbours: no analysed run has a whole start")
+        return note("no nearest neighbours: no run with a whole start is analysed in this study")
+    table = table.assign(model=table["model"] + table["pooling"].map(POOLINGS))
     styles = init_styles(table["init"])
     figure = draw_panels(
         table, lambda ax, rows: draw_scores(ax, rows, styles), (3.4, 2.2), share_y="col"
@@ -48,19 +78,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for ax in figure.axes:
         ax.tick_params(labelleft=True)
     line_keys(figure, {"after fine-tuning": MAIN, "before": BEFORE})
+    run_keys(figure, table)
     legend_below(figure)
     return figure
-
-
-def whole_units(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of units by network and way to pool, which becomes a part of the network's name."""
-    groups = [
-        without_branches(table[(table["model"] == model) & (table["pooling"] == pooling)])
-        for model in ordered(table["model"])
-        for pooling in POOLINGS
-    ]
-    found = pd.concat(groups)
-    return found.assign(model=found["model"] + found["pooling"].map(POOLINGS))
 
 
 def draw_scores(ax: Axes, table: pd.DataFrame, styles: dict[str, InitStyle]) -> None:

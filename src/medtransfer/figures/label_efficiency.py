@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from medtransfer.config.names import is_redrawn
 from medtransfer.evaluation.names import whole_starts
 from medtransfer.figures.cells import (
+    among,
     draw_blocks,
     forest_height,
     interval_key,
@@ -19,6 +20,7 @@ from medtransfer.figures.cells import (
     metric_label,
     rows_of,
     span,
+    target_on_test,
 )
 from medtransfer.figures.style import (
     InitStyle,
@@ -41,19 +43,29 @@ SPREAD = 0.06
 PERCENTS = (0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The means of cells with several sizes, and the shares that match the reference in them.
+
+    A mean over runs on all images is in both ways to draw subsets, which the column ``draws`` names.
+
+    Args:
+        tables: ``label_efficiency`` and ``summary``.
+    """
+    shares, summary = tables["label_efficiency"], several_sizes(target_on_test(tables["summary"]))
+    if not shares.empty:
+        shares = whole_starts(shares[shares["part"] == "test"])
+    return {"label_efficiency": among(shares, summary, CELL), "summary": summary}
+
+
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """A block a data set (columns) and network (rows): curves, and shares that match the reference.
 
     Args:
         tables: ``label_efficiency`` and ``summary``.
     """
-    shares, summary = (tables[name] for name in ("label_efficiency", "summary"))
-    if not summary.empty:
-        summary = several_sizes(summary)
+    shares, summary = select(tables).values()
     if summary.empty:
         return note("no label efficiency: no init of this study has two numbers of training images")
-    if not shares.empty:
-        shares = whole_starts(shares[shares["part"] == "test"])
     styles = init_styles(summary["init"])
 
     def draw_cell(axes: np.ndarray, names: dict[str, str]) -> None:
@@ -70,12 +82,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def several_sizes(summary: pd.DataFrame) -> pd.DataFrame:
-    """The target metric on test images of the cells in which an init has two numbers of them.
+    """The rows of the cells in which an init has two numbers of training images.
 
     With the column ``draws``: a run on all images belongs to both ways of drawing subsets.
     """
-    target = summary["target"] & (summary["part"] == "test") & (summary["training_images"] > 0)
-    rows = whole_starts(summary[target])
+    if summary.empty:
+        return summary
+    rows = whole_starts(summary[summary["training_images"] > 0])
     sizes = rows.groupby([*CELL, "init"])["training_images"].transform("nunique")
     several = sizes.groupby([rows[name] for name in CELL]).transform("max") > 1
     rows = rows[several]

@@ -11,17 +11,32 @@ from medtransfer.figures.by_depth import (
     BEFORE,
     CHANCE,
     MAIN,
-    analysed,
+    RUN,
     by_depth,
     draw_means,
     draw_panels,
     label_units,
     line_keys,
     placed,
+    run_keys,
+    shown,
 )
 from medtransfer.figures.style import InitStyle, init_styles, legend_below, note
 
 LOOKS = {"start": MAIN, "fresh": BEFORE}
+
+
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The scores of whole starts with one unit put back, and how far they are below the intact ones.
+
+    Args:
+        tables: ``reinitialisation``.
+    """
+    table = tables["reinitialisation"]
+    if len(table):
+        table = table[table["kind"].isin(LOOKS)]
+    columns = [*RUN, "unit", "order", "kind", "metric", "value", "drop"]
+    return {"reinitialisation": shown(table, columns)}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -30,12 +45,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Args:
         tables: ``reinitialisation``.
     """
-    table = tables["reinitialisation"]
+    table = select(tables)["reinitialisation"]
     if table.empty:
-        return note("no unit was put back: no run of this study is analysed")
-    table = analysed(table)
-    if table["value"].isna().all():
-        return note("no unit was put back: no analysed run has a whole start")
+        return note("no unit was put back: no run with a whole start is analysed in this study")
     styles = init_styles(table["init"])
     figure = draw_panels(
         table, lambda ax, rows: draw_losses(ax, rows, styles), (3.4, 2.2), share_y="col"
@@ -43,9 +55,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for ax in figure.axes:
         ax.tick_params(labelleft=True)
     names = {"unit put back to its start": MAIN, "to a fresh random start": BEFORE}
-    shown = [kind in set(table["kind"]) for kind in LOOKS]
-    line_keys(figure, {n: look for (n, look), s in zip(names.items(), shown, strict=True) if s})
+    drawn = [kind in set(table["kind"]) for kind in LOOKS]
+    line_keys(figure, {n: look for (n, look), d in zip(names.items(), drawn, strict=True) if d})
     line_keys(figure, {"intact network": CHANCE})
+    run_keys(figure, table)
     legend_below(figure)
     return figure
 

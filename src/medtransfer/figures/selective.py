@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from medtransfer.figures.by_depth import analysed, draw_panels
-from medtransfer.figures.cells import span
+from medtransfer.figures.by_depth import analysed
+from medtransfer.figures.cells import count_runs, draw_blocks, rows_of
 from medtransfer.figures.style import InitStyle, init_styles, key, legend_below, note
+
+WIDTHS, HEIGHT = (3.2,), 2.2
+# of the axis above the highest risk
+MARGIN = 1.05
+
+
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The risks on test images, with the column ``images``: how many the data set has.
+
+    Args:
+        tables: ``risk_coverage`` and ``summary``.
+    """
+    risks, summary = (tables[name] for name in ("risk_coverage", "summary"))
+    if risks.empty:
+        return {"risk_coverage": risks}
+    images = summary[summary["part"] == "test"].groupby("dataset")["images"].max()
+    risks = analysed(risks[(risks["part"] == "test") & risks["risk"].notna()])
+    return {"risk_coverage": risks.assign(images=risks["dataset"].map(images))}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -18,23 +37,20 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Args:
         tables: ``risk_coverage`` and ``summary``.
     """
-    risks, summary = (tables[name] for name in ("risk_coverage", "summary"))
-    if not risks.empty:
-        risks = analysed(risks[risks["part"] == "test"])
+    risks = select(tables)["risk_coverage"]
     if risks.empty:
         return note("no selective prediction: no run of this study has predictions of test images")
     styles = init_styles(risks["init"])
-    images = summary[summary["part"] == "test"].groupby("dataset")["images"].max()
 
-    def draw_panel(ax: Axes, rows: pd.DataFrame) -> None:
-        draw_risks(ax, rows, styles)
-        ax.set_xlabel(f"coverage: decided share of {images[rows['dataset'].iloc[0]]} test images")
+    def draw_cell(axes: np.ndarray, names: dict[str, str]) -> None:
+        rows = rows_of(risks, names)
+        draw_risks(axes[0], rows, styles)
+        axes[0].set_xlabel(f"coverage: decided share of {rows['images'].iloc[0]} test images")
 
-    figure = draw_panels(risks, draw_panel, (3.2, 2.2), share_y="col")
-    # panels share their axis: its top is known when all are drawn
-    for ax in figure.axes:
-        ax.set_ylim(bottom=0)
-        ax.tick_params(labelleft=True)
+        # networks of a data set are compared with each other
+        axes[0].set_ylim(0, MARGIN * risks[risks["dataset"] == names["dataset"]]["risk"].max())
+
+    figure = draw_blocks(risks, draw_cell, WIDTHS, HEIGHT)
     key(figure, "band: lowest to highest run", linestyle="-", linewidth=5, alpha=0.15)
     legend_below(figure)
     return figure
@@ -57,5 +73,4 @@ def draw_risks(ax: Axes, risks: pd.DataFrame, styles: dict[str, InitStyle]) -> N
         ax.axhline(risk["mean"].iloc[-1], color=style.colour, linestyle=":", linewidth=0.6, alpha=0.7)
     ax.set_xlim(0, 1.03)
     ax.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    runs = risks[["init", "split", "seed"]].drop_duplicates().groupby("init").size()
-    ax.set_ylabel(f"risk: wrong decisions\namong them ({span(runs)} runs)")
+    ax.set_ylabel(f"risk: wrong decisions\namong them ({count_runs(risks)} runs)")

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, get_args
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
-from medtransfer.config.names import Init, parse_init
+from medtransfer.config.names import Init, Sampler, parse_init
 
 # Okabe & Ito (2008), dark to light; black is the reference's
 SOURCE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 RANDOM_COLOUR = "#444444"
-MARKERS = {"random": "o", "gabor": "P", "stats": "s", "partial": "^", "transfer": "D"}
+# seven, so that 42 sources differ in colour or marker; the starts without a source have their own
+SOURCE_MARKERS = "DsvX^p*"
+MARKERS = {"random": "o", "gabor": "P"}
 LINES = {"random": "-", "gabor": ":", "stats": (0, (4, 1.5)), "partial": "-.", "transfer": "-"}
+SAMPLERS = get_args(Sampler)
 PARAMETERS: Any = {
     "font.size": 8,
     "font.family": "DejaVu Sans",
@@ -40,8 +43,10 @@ PARAMETERS: Any = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "medtransfer",
 }
-# width and height of a legend's entry, in inches, and how many rows of them panels() leaves space for
+# least width, and height, of a legend's entry, in inches; for so many rows panels() leaves space
 ENTRY, ENTRY_HEIGHT, LEGEND_ROWS = 1.6, 0.17, 2
+# of a long entry: its mark with the space around it, and a character
+ENTRY_MARK, ENTRY_CHARACTER = 0.55, 0.062
 # pixels an inch, fewer in figures of many rows: an image may be so many wide or high
 DPI, MOST_PIXELS = 200, 60_000
 # characters in a line of a note
@@ -73,17 +78,23 @@ def apply_style() -> None:
 
 
 def init_styles(inits: Iterable[str]) -> dict[str, InitStyle]:
-    """A style for each init: the source decides the colour, the kind the marker and the line."""
+    """A style for each init: the source decides colour and marker, the kind the filling and the line.
+
+    Statistics that are drawn otherwise than i.i.d. normal have a marker of their own.
+    """
     names = list(dict.fromkeys(inits))
     sources = sorted({s for s in (parse_init(name).source for name in names) if s is not None})
     styles = {}
     for name in names:
         init = parse_init(name)
-        colour = RANDOM_COLOUR
-        if init.source is not None:
-            colour = SOURCE_COLOURS[sources.index(init.source) % len(SOURCE_COLOURS)]
         kind = _kind(init)
-        styles[name] = InitStyle(colour, MARKERS[kind], LINES[kind], kind != "stats")
+        if init.source is None:
+            colour, marker = RANDOM_COLOUR, MARKERS[kind]
+        else:
+            number = sources.index(init.source)
+            colour = SOURCE_COLOURS[number % len(SOURCE_COLOURS)]
+            marker = SOURCE_MARKERS[(number + SAMPLERS.index(init.sampler)) % len(SOURCE_MARKERS)]
+        styles[name] = InitStyle(colour, marker, LINES[kind], kind != "stats")
     return styles
 
 
@@ -140,7 +151,8 @@ def legend_below(figure: Figure, columns: int = 4) -> None:
         entries = {**dict(zip(labels, handles, strict=True)), **entries}
     if not entries:
         return
-    columns = max(1, min(columns, int(figure.get_figwidth() / ENTRY)))
+    widest = max(ENTRY, ENTRY_MARK + ENTRY_CHARACTER * max(map(len, entries)))
+    columns = max(1, min(columns, int(figure.get_figwidth() / widest)))
     further = max(0, ceil(len(entries) / columns) - LEGEND_ROWS)
     figure.set_figheight(figure.get_figheight() + further * ENTRY_HEIGHT)
     figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)

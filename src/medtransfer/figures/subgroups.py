@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medtransfer.figures.cells import (
+    CHARACTER,
+    among,
     analysed_alike,
     draw_blocks,
     draw_intervals,
@@ -16,15 +18,33 @@ from medtransfer.figures.cells import (
     interval_key,
     metric_label,
     rows_of,
+    slant_ticks,
     span,
 )
 from medtransfer.figures.style import InitStyle, init_styles, key, legend_below, note, offsets, ordered
 
 # of the panels of a metric, inches: groups, gaps
-WIDTHS = (2.9, 2.5)
-# more groups than these have their names aslant
-UPRIGHT_GROUPS = 5
+WIDTHS = (2.5, 2.3)
+CELL = ["dataset", "model", "division"]
+# of the first panel without its scale, inches
+AXES_WIDTH = 1.9
 SMALL_SIZE, RING_SIZE = 3.0, 9.0
+
+
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The values of groups on the test set, the inits' worst groups, and gaps and their differences.
+
+    Args:
+        tables: ``subgroups`` and ``subgroup_gaps``.
+    """
+    groups, gaps = (tables[name] for name in ("subgroups", "subgroup_gaps"))
+    if len(gaps):
+        # a difference of two worst groups is drawn nowhere
+        own = (gaps["property"] == "gap") | (gaps["reference"] == "")
+        gaps = gaps[own & (gaps["part"] == "test")]
+    if not groups.empty:
+        groups, gaps = analysed_alike(groups[groups["part"] == "test"], gaps)
+    return {"subgroups": groups, "subgroup_gaps": among(gaps, groups, [*CELL, "metric"])}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -33,15 +53,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Args:
         tables: ``subgroups`` and ``subgroup_gaps``.
     """
-    groups, gaps = (tables[name] for name in ("subgroups", "subgroup_gaps"))
-    if not groups.empty:
-        gaps = gaps[gaps["part"] == "test"] if len(gaps) else gaps
-        groups, gaps = analysed_alike(groups[groups["part"] == "test"], gaps)
+    groups, gaps = select(tables).values()
     if groups.empty:
         return note("no subgroups: no data set of this study names columns of groups")
     styles = init_styles(groups["init"])
-    cell = ["dataset", "model", "division"]
-    most = int(groups.groupby(cell)["metric"].nunique().max())
+    most = int(groups.groupby(CELL)["metric"].nunique().max())
 
     def draw_cell(axes: np.ndarray, names: dict[str, str]) -> None:
         metrics = ordered(rows_of(groups, names)["metric"])
@@ -54,8 +70,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             mark_worst(pair[0], rows_of(groups, chosen), own, styles)
             draw_gaps(pair[1], own, styles)
 
-    height = forest_height(_most_gaps(gaps, cell), 2.4)
-    figure = draw_blocks(groups, draw_cell, WIDTHS * most, height, rows=cell, columns=())
+    height = forest_height(_most_gaps(gaps), 1.9)
+    figure = draw_blocks(groups, draw_cell, WIDTHS * most, height, rows=CELL, columns=())
     interval_key(figure, "interval over patients")
     ring = {"marker": "o", "markerfacecolor": "none", "markeredgewidth": 0.7}
     key(figure, "the init's worst group", markersize=RING_SIZE, **ring)
@@ -64,10 +80,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _most_gaps(gaps: pd.DataFrame, cell: list[str]) -> int:
+def _most_gaps(gaps: pd.DataFrame) -> int:
     if gaps.empty:
         return 1
-    return int(gaps[gaps["property"] == "gap"].groupby([*cell, "metric"]).size().max())
+    return int(gaps[gaps["property"] == "gap"].groupby([*CELL, "metric"]).size().max())
 
 
 def _places(groups: pd.DataFrame, styles: dict[str, InitStyle]) -> pd.DataFrame:
@@ -95,20 +111,18 @@ def draw_groups(ax: Axes, groups: pd.DataFrame, styles: dict[str, InitStyle]) ->
             markerfacecolor="none", markersize=SMALL_SIZE, markeredgewidth=0.6,
         )  # fmt: skip
     name_groups(ax, groups)
-    ax.set_ylabel(f"test {metric_label(groups)}")
+    ax.set_ylabel(f"test {metric_label(groups)}\n({span(groups['runs'])} runs)")
     ax.set_xlabel(f"{groups['division'].iloc[0]} (n: patients)")
 
 
 def name_groups(ax: Axes, groups: pd.DataFrame) -> None:
     """A tick a group with its number of patients."""
     patients = groups.groupby("group", sort=False)["patients"].max()
-    aslant = len(patients) > UPRIGHT_GROUPS
+    aslant = max(map(len, patients.index)) * CHARACTER > AXES_WIDTH / len(patients)
     between = ", " if aslant else "\n"
     ax.set_xticks(range(len(patients)), [f"{g}{between}n = {n}" for g, n in patients.items()])
     if aslant:
-        ax.tick_params(axis="x", rotation=40)
-        for text in ax.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor")
+        slant_ticks(ax)
     ax.set_xlim(-0.6, len(patients) - 0.4)
     ax.grid(axis="x", visible=False)
 

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medtransfer.evaluation.names import distinguish_subsets
+from medtransfer.figures.cells import interval_key
 from medtransfer.figures.gain_points import (
     PointStyles,
     draw_points,
@@ -26,6 +27,25 @@ SCORES = {
 }
 COLUMNS = 3
 MEASURE = "kendall"
+SCOPES = ("within", "across")
+
+
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The scores that have a gain, and their rank correlations with it.
+
+    Args:
+        tables: ``scores`` and ``correlations``.
+    """
+    scores, correlations = tables["scores"], tables["correlations"]
+    if scores.empty:
+        return {"scores": scores, "correlations": correlations[:0]}
+    scores = distinguish_subsets(scores.dropna(subset=["value", "gain"]))
+    scores = scores[scores["score"].isin(SCORES)]
+    if len(correlations):
+        drawn = correlations["score"].isin(scores["score"]) & correlations["scope"].isin(SCOPES)
+        columns = [name for name in correlations if name != "dataset"]
+        correlations = correlations.loc[drawn & (correlations["measure"] == MEASURE), columns]
+    return {"scores": scores, "correlations": correlations}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -34,9 +54,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Args:
         tables: ``scores`` and ``correlations``.
     """
-    scores = tables["scores"]
-    if not scores.empty:
-        scores = distinguish_subsets(scores.dropna(subset=["value", "gain"]))
+    chosen = select(tables)
+    scores = chosen["scores"]
     if scores.empty:
         return note("nothing to predict: no source of this study has scores and gains")
     names = [name for name in SCORES if name in set(scores["score"])]
@@ -46,10 +65,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     for ax in axes.ravel()[len(names) :]:
         ax.set_axis_off()
     for ax, name in zip(axes.ravel(), names, strict=False):
-        draw_score(ax, scores[scores["score"] == name], tables["correlations"], styles)
+        draw_score(ax, scores[scores["score"] == name], chosen["correlations"], styles)
     for ax in axes[:, 0]:
         ax.set_ylabel(gain_label([], scores["reference"]))
     point_keys(figure, styles)
+    interval_key(figure, "paired interval of the gain")
     legend_below(figure)
     return figure
 
@@ -66,9 +86,9 @@ def correlation_title(correlations: pd.DataFrame, score: str) -> str:
     """Kendall's tau within data sets and across all, with the number of pairs."""
     if correlations.empty:
         return SCORES[score]
-    rows = correlations[(correlations["score"] == score) & (correlations["measure"] == MEASURE)]
+    rows = correlations[correlations["score"] == score]
     found = []
-    for scope in ("within", "across"):
+    for scope in SCOPES:
         for _, row in rows[rows["scope"] == scope].iterrows():
             p = f" (p = {row['p']:.2g})" if pd.notna(row["p"]) else ""
             value = f"{row['value']:.2f}".replace("-", "−") if pd.notna(row["value"]) else "none"

@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.evaluation.names import METRIC_LABELS, whole_starts
-from medtransfer.figures.style import InitStyle, init_styles, legend_below, ordered, panels
+from medtransfer.evaluation.names import whole_starts
+from medtransfer.figures.cells import count_runs, draw_blocks, metric_label, rows_of
+from medtransfer.figures.style import InitStyle, init_styles, key, legend_below, note
+
+WIDTHS, HEIGHT = (3.2,), 1.8
+# of the axis beyond the curves, as a share of them, and at least
+MARGIN, LEAST_ROOM = 0.05, 0.01
+UNSEEN = ["epoch", "learning_rate", "training_loss", "validation_loss"]
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """One panel a data set and network (rows) and subset (columns).
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The validation metric of the runs of whole starts, with none of what else was measured.
 
     Args:
         tables: ``curves``.
     """
-    curves = whole_starts(tables["curves"])
-    cells = curves[["dataset", "model"]].drop_duplicates().to_numpy().tolist()
-    subsets = ordered(curves["subset"])
+    curves = whole_starts(tables["curves"]).drop(columns=UNSEEN, errors="ignore")
+    return {"curves": curves if curves.empty else curves.dropna(subset=["validation_metric"])}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """One panel a data set and network (rows) and subset (columns); of one subset, data sets beside
+    each other.
+
+    Args:
+        tables: ``curves``.
+    """
+    curves = select(tables)["curves"]
+    if curves.empty:
+        return note("no validation curves: no run of this study has a history")
     styles = init_styles(curves["init"])
-    figure, axes = panels(len(cells), len(subsets), (3.2, 1.6), share_y="row")
-    for row, (dataset, model) in enumerate(cells):
-        for column, subset in enumerate(subsets):
-            ax = axes[row, column]
-            chosen = (curves["dataset"] == dataset) & (curves["model"] == model)
-            draw_curves(ax, curves[chosen & (curves["subset"] == subset)], styles)
-            ax.set_title(f"{dataset}, {model}, {subset}")
-    for ax in axes[-1]:
-        ax.set_xlabel("optimiser step")
+
+    def draw_cell(axes: np.ndarray, names: dict[str, str]) -> None:
+        rows = rows_of(curves, names)
+        draw_curves(axes[0], rows, styles)
+        axes[0].set_ylim(*limits.loc[names["dataset"]])
+
+    limits = _limits(curves)
+    one = curves["subset"].nunique() == 1
+    rows, columns = (["model", "subset"], ["dataset"]) if one else (["dataset", "model"], ["subset"])
+    figure = draw_blocks(curves, draw_cell, WIDTHS, HEIGHT, rows, columns)
+    key(figure, "band: lowest to highest run", linestyle="-", linewidth=5, alpha=0.15)
     legend_below(figure)
     return figure
+
+
+def _limits(curves: pd.DataFrame) -> pd.DataFrame:
+    """The ends of the y axis for each data set, whose networks are compared with each other."""
+    known = curves.groupby("dataset")["validation_metric"]
+    room = (MARGIN * (known.max() - known.min())).clip(lower=LEAST_ROOM)
+    return pd.DataFrame({"low": known.min() - room, "high": known.max() + room})
 
 
 def draw_curves(ax: Axes, curves: pd.DataFrame, styles: dict[str, InitStyle]) -> None:
@@ -48,6 +75,5 @@ def draw_curves(ax: Axes, curves: pd.DataFrame, styles: dict[str, InitStyle]) ->
             marker=style.marker, markersize=2.5,
             markerfacecolor=style.colour if style.filled else "white", label=init,
         )  # fmt: skip
-    if len(curves):
-        metric = curves["metric"].iloc[0]
-        ax.set_ylabel(f"validation\n{METRIC_LABELS.get(metric, metric)}")
+    ax.set_xlabel("optimiser step")
+    ax.set_ylabel(f"validation {metric_label(curves)}\n({count_runs(curves)} runs)")

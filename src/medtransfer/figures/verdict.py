@@ -44,15 +44,22 @@ LOOKS = {
 OTHER_PATIENTS = {"holds": "black", "not shown": "white"}
 
 
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The verdicts on whole starts.
+
+    Args:
+        tables: ``verdicts``.
+    """
+    return {"verdicts": whole_starts(tables["verdicts"])}
+
+
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One matrix a data set; many comparisons go on in further matrices below.
 
     Args:
         tables: ``verdicts``.
     """
-    verdicts = tables["verdicts"]
-    if not verdicts.empty:
-        verdicts = whole_starts(verdicts)
+    verdicts = select(tables)["verdicts"]
     if verdicts.empty:
         return note("no verdicts: no cell of this study has two inits")
     verdicts = verdicts.assign(

@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from medtransfer.figures.by_depth import (
-    analysed,
+    RUN,
     by_depth,
     draw_means,
     draw_panels,
     label_units,
     placed,
+    run_keys,
+    shown,
 )
 from medtransfer.figures.style import InitStyle, init_styles, legend_below, note
 
@@ -26,24 +28,34 @@ MEASURES = {
 WIDE = 30
 
 
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The distances of whole starts in the drawn measures.
+
+    Args:
+        tables: ``weight_distance``.
+    """
+    table = tables["weight_distance"]
+    if len(table):
+        table = table[table["measure"].isin(MEASURES)]
+    return {"weight_distance": shown(table, [*RUN, "unit", "order", "measure", "value"])}
+
+
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One panel a data set and network (rows) and measure (columns).
 
     Args:
         tables: ``weight_distance``.
     """
-    table = tables["weight_distance"]
+    table = select(tables)["weight_distance"]
     if table.empty:
-        return note("no distances of weights: no run of this study is analysed")
-    table = analysed(table[table["measure"].isin(MEASURES)])
+        return note("no distances of weights: no run with a whole start is analysed in this study")
     table = table.sort_values("measure", key=lambda m: m.map(list(MEASURES).index), kind="stable")
-    if table["value"].isna().all():
-        return note("no distances of weights: no analysed run has a whole start")
     styles = init_styles(table["init"])
     figure = draw_panels(
         table, lambda ax, rows: draw_distances(ax, rows, styles), (3.4, 2.2),
         rows=("dataset", "model"), columns=("measure",),
     )  # fmt: skip
+    run_keys(figure, table)
     legend_below(figure)
     return figure
 

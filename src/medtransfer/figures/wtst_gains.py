@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from medtransfer.config.names import parse_init
-from medtransfer.evaluation.names import METRIC_LABELS
+from medtransfer.figures.cells import (
+    METHODS,
+    interval_key,
+    mark_gap,
+    metric_label,
+    name_absent,
+    span,
+    target_on_test,
+)
 from medtransfer.figures.style import (
     SOURCE_COLOURS,
     interval_bars,
@@ -22,7 +30,8 @@ from medtransfer.figures.style import (
     panels,
 )
 
-MARKERS = "o^svDP"
+# five and six have no common divisor: thirty series differ
+MARKERS = "o^svD"
 
 
 @dataclass(frozen=True)
@@ -34,46 +43,58 @@ class _Series:
     subset: str
 
 
+def select(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The gains of partial and whole transfers over the start without transferred units.
+
+    With the columns ``source`` and ``upto``, the number of transferred units; empty: all.
+
+    Args:
+        tables: ``gains``.
+    """
+    return {"gains": _over_baselines(target_on_test(tables["gains"]))}
+
+
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """One panel a data set (columns) and network (rows); a line a source, baseline and subset.
 
     Args:
         tables: ``gains``.
     """
-    gains = tables["gains"]
-    gains = _over_baselines(gains[gains["target"] & (gains["part"] == "test")])
+    gains = select(tables)["gains"]
+    if gains.empty:
+        return note("no transferred depth: no init of this study is <source>-upto<k>-...")
     keys = gains[_KEYS].drop_duplicates().to_numpy(dtype=str).tolist()
     series = [_Series(source, baseline, subset) for source, baseline, subset in keys]
-    if not series:
-        return note("no transferred depth: no init of this study is <source>-upto<k>-...")
     datasets, models = ordered(gains["dataset"]), ordered(gains["model"])
     figure, axes = panels(len(models), len(datasets), (3.4, 2.0))
     for row, model in enumerate(models):
         for column, dataset in enumerate(datasets):
             chosen = gains[(gains["dataset"] == dataset) & (gains["model"] == model)]
             draw_depths(axes[row, column], chosen, series)
-            axes[row, column].set_title(f"{dataset}, {model}")
+            # networks have depths of their own
+            gone = name_absent(gains[gains["model"] == model], chosen) if len(chosen) else []
+            axes[row, column].set_title("\n".join([f"{dataset}, {model}", *gone]))
     for ax in axes[-1]:
         ax.set_xlabel("units with the source's weights, from the stem")
+    for unit in ordered(gains["paired_by"]):
+        interval_key(figure, METHODS[unit])
     legend_below(figure, columns=2)
     return figure
 
 
-_KEYS = ["source", "baseline", "subset"]
+_KEYS = ["source", "reference", "subset"]
 
 
 def _over_baselines(gains: pd.DataFrame) -> pd.DataFrame:
-    """Gains of partial and whole transfers over their baseline, with ``source`` and ``upto``.
-
-    ``upto`` is empty for a whole source. Only series with a partial transfer are kept.
-    """
+    """Gains of partial and whole transfers over their baseline, of series with a partial transfer."""
+    if gains.empty:
+        return gains
     inits = {name: parse_init(name) for name in gains["init"].unique()}
     transfers = [name for name, init in inits.items() if init.partial or init.upto is None]
     gains = gains[gains["init"].isin(transfers)]
     gains = gains.assign(
         source=[str(inits[name].source) for name in gains["init"]],
         upto=[float(inits[name].upto or np.nan) for name in gains["init"]],
-        baseline=gains["reference"],
     )
     partial = gains["upto"].notna()
     baselines = [inits[name].baseline for name in gains["init"]]
@@ -86,7 +107,7 @@ def draw_depths(ax: Axes, gains: pd.DataFrame, series: list[_Series]) -> None:
     """Mean paired differences with intervals over the number of units, 0 being the baseline."""
     ax.axhline(0, color="#888888", linewidth=0.8)
     if gains.empty:
-        ax.set_axis_off()
+        mark_gap(np.array([ax]))
         return
     whole = float(gains["upto"].max()) + 1
     for number, (one, shift) in enumerate(zip(series, offsets(len(series), 0.3), strict=True)):
@@ -103,5 +124,4 @@ def draw_depths(ax: Axes, gains: pd.DataFrame, series: list[_Series]) -> None:
     ticks = sorted({0.0, *gains["upto"].dropna()} | ({whole} if gains["upto"].isna().any() else set()))
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.set_xticklabels(["none" if t == 0 else "all" if t == whole else f"{t:.0f}" for t in ticks])
-    metric = gains["metric"].iloc[0]
-    ax.set_ylabel(f"difference in test\n{METRIC_LABELS.get(metric, metric)}")
+    ax.set_ylabel(f"difference in test\n{metric_label(gains)} ({span(gains['pairs'])} pairs)")

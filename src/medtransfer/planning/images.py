@@ -11,7 +11,6 @@ import pyarrow.parquet
 
 from medtransfer.config.dataset import DatasetSettings, GeneratorSettings
 from medtransfer.config.names import is_redrawn, parse_fold, wanted_size
-from medtransfer.data.splits import training_subset
 from medtransfer.planning.work import PartSizes
 
 # the phantoms draw 1 to 4 images of a chest and 1 or 2 eyes of a patient, equally often
@@ -69,6 +68,8 @@ class DatasetImages:
         if table is not None:
             counts = table["part"].value_counts()
             others = [int(counts.get(part, 0)) for part in ("validation", "test", "external")]
+            from medtransfer.data.splits import training_subset  # scipy, for where a split is drawn
+
             return PartSizes(len(training_subset(table, subset, seed)), *others)
         return None if self.count is None else expected_parts(self.count, self._settings, split, subset)
 

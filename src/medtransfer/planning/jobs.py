@@ -12,7 +12,7 @@ from medtransfer.config.argument import as_argument
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import Init, parse_init
 from medtransfer.config.recipe import RecipeSettings
-from medtransfer.config.runs import Run
+from medtransfer.config.runs import Run, run_at
 from medtransfer.config.study import Config
 from medtransfer.config.typed import parse
 from medtransfer.errors import ConfigError
@@ -89,9 +89,7 @@ class Jobs:
 
     def _recorded(self, path: str, record: Mapping[str, Any]) -> Job:
         """The job of a finished run by its record: what it has done, not what it might have."""
-        recipe_name, dataset_name, model, init, subset, split, seed = path.split("/")
-        number = int(seed.removeprefix("seed"))
-        run = Run(recipe_name, dataset_name, model, init, subset, split, number)
+        run = run_at(path)
         steps = {stage["stage"]: int(stage["steps"]) for stage in record["stages"]}
         recipe = _recipe(json.dumps(record["recipe"], sort_keys=True))
         work = run_work(recipe, PartSizes(**record["images"]), steps)
@@ -116,10 +114,10 @@ class Jobs:
         self, settings: ModelSettings, init: Init, channels: int, outputs: int, side: int
     ) -> NetworkCost:
         width = init.upto if init.rest == "slim" else None
-        key = (as_argument(settings), width, channels, outputs, side)
+        key = (as_argument(settings), width, channels, side)
         if key not in self._costs:
-            self._costs[key] = network_cost(settings, init, channels, outputs, side)
-        return self._costs[key]
+            self._costs[key] = network_cost(settings, init, channels, 1, side)
+        return self._costs[key].with_outputs(outputs - 1)
 
 
 def _network_name(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from medtransfer.models.build import build_network, input_channels
 from medtransfer.models.shapes import run_on_shapes
 from medtransfer.models.slim import build_slim_hybrid
 from medtransfer.models.truncation import truncate
+from medtransfer.models.units import classifier_names
+
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,18 @@ class NetworkCost:
         operations: floating-point operations of one image's forward pass; a multiplication with its
             addition counts two.
         weight_bytes: of its tensors, parameters and buffers.
+        features: inputs of each output of its head.
     """
 
     operations: int
     weight_bytes: int
+    features: int = 0
+
+    def with_outputs(self, more: int) -> NetworkCost:
+        """The cost with so many more outputs, each of them linear in the features, with a bias."""
+        operations = self.operations + more * 2 * self.features
+        weight_bytes = self.weight_bytes + more * FLOAT_BYTES * (self.features + 1)
+        return replace(self, operations=operations, weight_bytes=weight_bytes)
 
 
 def network_cost(
@@ -50,7 +61,15 @@ def network_cost(
     with FlopCounterMode(display=False) as counter:
         run_on_shapes(network, image)
     tensors = network.state_dict().values()
-    return NetworkCost(counter.get_total_flops(), sum(t.numel() * t.element_size() for t in tensors))
+    return NetworkCost(
+        counter.get_total_flops(),
+        sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        sum(_weight(network, name).numel() // outputs for name in classifier_names(network)),
+    )
+
+
+def _weight(network: nn.Module, layer: str) -> torch.Tensor:
+    return network.get_parameter(f"{layer}.weight")
 
 
 def _network(

@@ -116,7 +116,7 @@ def make_plan(config: Config, present: Present, processor: Processor) -> Plan:
     Raises:
         ConfigError: a recipe, a network or a subset that doesn't fit the images.
     """
-    planner = _Planner(config, present, processor)
+    planner = Planner(config, present, processor)
     studies = tuple(
         planner.study(name, study_runs(study), extra_weights(config, [study]))
         for name, study in config.studies.items()
@@ -145,7 +145,7 @@ def roles(
     return found
 
 
-class _Planner:
+class Planner:
     """Costs of runs and files, each found once."""
 
     def __init__(self, config: Config, present: Present, processor: Processor) -> None:
@@ -161,12 +161,12 @@ class _Planner:
         chosen = roles(studied, self._config, weights)
         for run in chosen:
             if run not in self._costs:
-                self._costs[run] = self._run_cost(run)
+                self._costs[run] = self.run_cost(run)
         return StudyPlan(
             name,
             bill_of(self._costs[run] for run in chosen),
             disk_of(self._store_cost(name) for name in dict.fromkeys(run.dataset for run in chosen)),
-            disk_of(self._source_costs(chosen)),
+            disk_of(self._source_cost(*pair) for pair in needed_weights(chosen, self._config.models)),
             tuple(self._blocks(chosen)),
         )
 
@@ -174,12 +174,17 @@ class _Planner:
         finished = (self._present.finished.get(run.path) for run in self._costs)
         return dict(Counter(str(f.record.get("hardware", "unknown")) for f in finished if f))
 
-    def _run_cost(self, run: Run) -> RunCost:
+    def run_cost(self, run: Run) -> RunCost:
+        """What a run took, or will cost."""
         finished = self._present.finished.get(run.path)
-        known = finished is not None and finished.whole_job_seconds is not None
-        planned = None if known else self._jobs.planned(run)
-        if finished is not None:
-            return self._finished_cost(finished, planned)
+        if finished is None:
+            return self.cost_to_come(run)
+        known = finished.whole_job_seconds is not None
+        return self._finished_cost(finished, None if known else self._jobs.planned(run))
+
+    def cost_to_come(self, run: Run) -> RunCost:
+        """What a run will cost, whether it is finished or not."""
+        planned = self._jobs.planned(run)
         if planned is None:
             return RunCost(False, None, None, "unknown", False)
         estimate = self._rates.estimate(planned.job)
@@ -219,21 +224,26 @@ class _Planner:
         file = self._present.stores / dataset / "images.npy"
         if file.is_file():
             return FileCost(True, file.stat().st_size)
-        return FileCost(
-            False, store_bytes(self._present.images[dataset], self._config.datasets[dataset])
-        )
+        return self.store_to_come(dataset)
 
-    def _source_costs(self, runs: Iterable[Run]) -> Iterator[FileCost]:
-        for source, model in needed_weights(runs, self._config.models):
-            file = self._present.weights / source / f"{model}.safetensors"
-            if file.is_file():
-                yield FileCost(True, file.stat().st_size)
-                continue
-            trained = pretraining_run(self._config.sources[source], model)
-            planned = None if trained is None else self._jobs.planned(trained)
-            yield FileCost(
-                False, self._jobs.source_bytes(model) if planned is None else planned.weight_bytes
-            )
+    def store_to_come(self, dataset: str) -> FileCost:
+        """What a pixel store will weigh, whether it is there or not."""
+        settings = self._config.datasets[dataset]
+        return FileCost(False, store_bytes(self._present.images[dataset], settings))
+
+    def _source_cost(self, source: str, model: str) -> FileCost:
+        file = self._present.weights / source / f"{model}.safetensors"
+        if file.is_file():
+            return FileCost(True, file.stat().st_size)
+        return self.source_to_come(source, model)
+
+    def source_to_come(self, source: str, model: str) -> FileCost:
+        """What a file of pre-trained weights will weigh, whether it is there or not."""
+        trained = pretraining_run(self._config.sources[source], model)
+        planned = None if trained is None else self._jobs.planned(trained)
+        return FileCost(
+            False, self._jobs.source_bytes(model) if planned is None else planned.weight_bytes
+        )
 
 
 def _run_bytes(planned: PlannedRun) -> int:

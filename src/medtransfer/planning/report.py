@@ -7,8 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from medtransfer.planning.bill import Bill, Disk
+from medtransfer.planning.dry_run import DryRunCost
 from medtransfer.planning.plan import Block, Plan, StudyPlan
+from medtransfer.planning.processors import Processor
 from medtransfer.planning.rates import Basis
+from medtransfer.planning.sentences import joined, several
 
 MEANINGS: dict[Basis, str] = {
     "measured": "by finished runs of the same network and image side on this processor",
@@ -16,12 +19,14 @@ MEANINGS: dict[Basis, str] = {
     "modelled": "nothing measured on this processor; by the model alone",
     "unknown": "the number of images isn't known before the data are there; not in the sums",
 }
+PURPOSES = {"study": "run{s}", "pre-training": "pre-training{s}", "search": "candidate{s} of a search"}
 DISK_HEADER = (
     "disk in GB", "runs done", "left", "pixel stores done", "left", "source weights done", "left",
 )  # fmt: skip
 NOTES = (
-    "Not counted: downloads, raw images, decoding, evaluation and figures.",
-    "Finished is what has its files; `snakemake -n` says which of it a change would repeat.",
+    "Not counted: downloads, raw images, decoding, analyses, evaluation and figures.",
+    "Finished is what has its files; `snakemake -n` says which of it a change would repeat, counts the",
+    "jobs that aren't counted here, and says what a single target costs.",
 )
 
 
@@ -35,7 +40,7 @@ def plan_as_text(plan: Plan) -> str:
     """The plan as tables of fixed width."""
     unit = plan.processor.unit
     sections = [
-        f"Planned on {_place(plan)}",
+        f"Planned on {_place(plan.processor)}",
         _table(_study_header(unit), [_study_row(study) for study in (*plan.studies, plan.total)]),
         _table(DISK_HEADER, [_disk_row(study) for study in (*plan.studies, plan.total)]),
         *(_study_section(study, unit) for study in plan.studies),
@@ -45,11 +50,47 @@ def plan_as_text(plan: Plan) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _place(plan: Plan) -> str:
-    processor = plan.processor
+def _place(processor: Processor) -> str:
     if not processor.gpu:
         return f"{processor.name}; {processor.threads} of them a job"
     return f"{processor.name}; jobs at once on each: {round(1 / processor.share)}"
+
+
+def dry_run_as_text(cost: DryRunCost) -> str:
+    """What the jobs of a dry run cost, in two sentences, each a line."""
+    purposes = [several(count, PURPOSES[name]) for name, count in cost.purposes.items()]
+    unit = cost.processor.unit
+    again = f", {cost.again:,} of them once more" if cost.again else ""
+    decoded = f"decode {_images(cost)} and " if cost.stored else ""
+    return (
+        f"This would train {joined(purposes)}{again}: {_hours_to_come(cost.bill, unit)}"
+        f" ({_basis(cost.bill)}; {_place(cost.processor)}).\n"
+        f"It would {decoded}write about {_size(cost.disk)}.\n"
+    )
+
+
+def _hours_to_come(bill: Bill, unit: str) -> str:
+    """Hours in words: a bound where runs may end earlier, and what isn't in the sum."""
+    unknown = bill.bases.get("unknown", 0)
+    missing = several(unknown, "run{s}") + " on data sets of unknown size"
+    if unknown and unknown == bill.left:
+        return f"unknown {unit} for {missing}"
+    hours = f"{'at most ' * bill.at_most}about {_number(bill.left_hours)} {unit}"
+    return f"{hours}, without {missing}" if unknown else hours
+
+
+def _images(cost: DryRunCost) -> str:
+    known = [count for count in cost.stored.values() if count is not None]
+    parts = [f"about {several(sum(known), 'image{s}')}"] if known else []
+    if len(known) < len(cost.stored):
+        parts.append(several(len(cost.stored) - len(known), "data set{s}") + " of unknown size")
+    return joined(parts)
+
+
+def _size(disk: Disk) -> str:
+    size = f"{_number(disk.left / 1e9)} GB" if disk.left >= 1e9 else f"{_number(disk.left / 1e6)} MB"
+    more = several(disk.unknown, "file{s}") + " of unknown size"
+    return f"{size} and {more}" if disk.unknown else size
 
 
 def _study_header(unit: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -47,8 +48,46 @@ CKA = Schema(
 )
 
 
+@dataclass(frozen=True)
+class ComparedPoint:
+    """A point of a network that is compared; its order is its place among all measured points.
+
+    Attributes:
+        depth: the order, from 0 for the network's first to 1 for its last compared point.
+    """
+
+    network: Network
+    name: str
+    kind: str
+    order: int
+    depth: float
+
+
+def compared_points(networks: Mapping[Network, Activations]) -> list[ComparedPoint]:
+    """The points of all networks in the order of :func:`cka_of_points`."""
+    points = []
+    for network, found in networks.items():
+        places = _places(found)
+        deepest = max(places[-1][2], 1)
+        points += [ComparedPoint(network, *place, place[2] / deepest) for place in places]
+    return points
+
+
+def cka_of_points(networks: Mapping[Network, Activations]) -> np.ndarray:
+    """Debiased CKA of all compared points of all networks with each other, P x P.
+
+    Raises:
+        DataError: the networks' activations are of different images.
+    """
+    check_same_images(networks)
+    return pairwise_cka(_all_grams(networks))
+
+
 def cka_table(
-    networks: Mapping[Network, Activations], confidence: float = 0.95, seed: int = 0
+    networks: Mapping[Network, Activations],
+    confidence: float = 0.95,
+    seed: int = 0,
+    values: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """All pairs of points of related networks, and of the last units of all trained networks.
 
@@ -59,6 +98,7 @@ def cka_table(
         networks: of one data set and split, in the order of a study, with their activations.
         confidence: of the intervals.
         seed: of resamples and shuffles.
+        values: as :func:`cka_of_points` has them; computed where not given.
 
     Returns:
         A table of schema CKA.
@@ -66,12 +106,8 @@ def cka_table(
     Raises:
         DataError: the networks' activations are of different images.
     """
-    check_same_images(networks)
-    points = [
-        (network, name) for network, found in networks.items() for name in measured_names(found, KINDS)
-    ]
-    values = pairwise_cka(_all_grams(networks))
-    place = {point: index for index, point in enumerate(points)}
+    values = cka_of_points(networks) if values is None else values
+    place = {(p.network, p.name): index for index, p in enumerate(compared_points(networks))}
     rows: list[dict[str, object]] = []
     for pair in network_pairs(list(networks)):
         rows += _pair_rows(pair, networks, values, place, (confidence, seed))
@@ -117,9 +153,9 @@ def _pair_rows(
     certain = _certainties(a, b, *settings) if pair.a != pair.b else {}
     rows = []
     for one, other in itertools.product(_places(a), _places(b)):
-        found = {"value": values[place[pair.a, str(one[0])], place[pair.b, str(other[0])]]}
+        found = {"value": values[place[pair.a, one[0]], place[pair.b, other[0]]]}
         if one[0] == other[0]:
-            found |= certain.get(str(one[0]), {})
+            found |= certain.get(one[0], {})
         rows.append(pair.columns | _sides(one, other) | found | {"images": a.facts.probe})
     return rows
 
@@ -135,18 +171,18 @@ def _last_units(
         [found for found in _places(networks[side]) if found[1] == "unit"][-1]
         for side in (pair.a, pair.b)
     )
-    value = values[place[pair.a, str(one[0])], place[pair.b, str(other[0])]]
+    value = values[place[pair.a, one[0]], place[pair.b, other[0]]]
     images = networks[pair.a].facts.probe
     return pair.columns | _sides(one, other) | {"value": value, "images": images}
 
 
-def _places(found: Activations) -> list[tuple[object, ...]]:
+def _places(found: Activations) -> list[tuple[str, str, int]]:
     """Name, kind and order of each compared point."""
     points = enumerate(found.facts.points)
     return [(point.name, point.kind, order) for order, point in points if point.kind in KINDS]
 
 
-def _sides(one: tuple[object, ...], other: tuple[object, ...]) -> dict[str, object]:
+def _sides(one: tuple[str, str, int], other: tuple[str, str, int]) -> dict[str, object]:
     names = ("point", "kind", "order")
     return {f"{n}_a": v for n, v in zip(names, one, strict=True)} | {
         f"{n}_b": v for n, v in zip(names, other, strict=True)

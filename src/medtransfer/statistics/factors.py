@@ -6,7 +6,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -61,13 +61,18 @@ FACTORS = Schema(
 
 
 @dataclass(frozen=True)
-class _Design:
-    """Gains (n), terms (n x k, the intercept first), data sets (n), and what to say about them."""
+class Design:
+    """Gains (n), terms (n x k, the intercept first), data sets (n), and what to say about them.
+
+    Attributes:
+        centres: what was taken off the terms of numbers: their means.
+    """
 
     gains: np.ndarray
     terms: pd.DataFrame
     datasets: np.ndarray
     remarks: tuple[str, ...]
+    centres: dict[str, float]
 
     @property
     def count(self) -> int:
@@ -85,6 +90,23 @@ class _Design:
     def names(self) -> list[str]:
         """Of the terms."""
         return [str(term) for term in self.terms]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model of k terms.
+
+    Attributes:
+        estimates: of the terms, k.
+        covariance: of the estimates, k x k.
+        variance: of a gain of a new data set about its terms: between data sets and within one.
+        remarks: what the reader has to know.
+    """
+
+    estimates: np.ndarray
+    covariance: np.ndarray
+    variance: float
+    remarks: tuple[str, ...]
 
 
 def factor_table(table: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -137,39 +159,61 @@ def fit_factors(table: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     Raises:
         ValueError: numbers of training images or parameters that aren't above 0.
     """
-    design = _design(table)
-    reason = _reason_against(design)
+    design = design_of(table)
+    reason = reason_against(design)
     if reason:
         return _not_fitted(design, reason)
-    with warnings.catch_warnings(record=True) as caught:
-        # each one that is raised is looked at, instead of the first of its kind
-        warnings.simplefilter("always")
-        try:
-            estimates, covariance, remark = _reml(design)
-        except (np.linalg.LinAlgError, ValueError) as error:
-            return _not_fitted(design, f"not fitted: {error}")
-    remarks = [*design.remarks, *([remark] if remark else []), *_of_warnings(caught)]
-    return _tested(design, (estimates, covariance), confidence, "; ".join(remarks))
+    try:
+        fit = fit_reml(design)
+    except (np.linalg.LinAlgError, ValueError) as error:
+        return _not_fitted(design, f"not fitted: {error}")
+    return _tested(design, fit, confidence)
 
 
-def _design(table: pd.DataFrame) -> _Design:
+def design_of(table: pd.DataFrame) -> Design:
+    """The terms that rows of gains (see :func:`fit_factors`) have; numbers less their mean."""
     used = [c for c in [*NUMBERS, FAMILY] if c in table and table[c].notna().any()]
     known = table.dropna(subset=["gain", *used])
     dropped = len(table) - len(known)
     terms = pd.DataFrame({INTERCEPT: np.ones(len(known))})
+    centres = {}
     for column in [c for c in used if c in NUMBERS]:
-        values = known[column].to_numpy(dtype=np.float64)
-        if NUMBERS[column]:
-            values = _logarithm(values, column)
+        values = _number(known, column)
         if len(values) and np.ptp(values) > 0:
-            terms[f"log_{column}" if NUMBERS[column] else column] = values - values.mean()
+            centres[column] = float(values.mean())
+            terms[_term(column)] = values - values.mean()
     if FAMILY in used:
         for name in sorted(known[FAMILY].unique())[1:]:
             terms[f"{FAMILY}_{name}"] = (known[FAMILY] == name).to_numpy(dtype=np.float64)
     remarks = (f"{dropped} rows without a value left out",) if dropped else ()
-    return _Design(
-        known["gain"].to_numpy(dtype=np.float64), terms, known["dataset"].to_numpy(), remarks
+    return Design(
+        known["gain"].to_numpy(dtype=np.float64), terms, known["dataset"].to_numpy(), remarks, centres
     )
+
+
+def terms_like(design: Design, table: pd.DataFrame) -> pd.DataFrame:
+    """The terms of other rows, as a design of some has them.
+
+    Args:
+        design: of the rows that a model is fitted to.
+        table: other rows, with the columns that the design's terms are made of.
+    """
+    terms = pd.DataFrame({INTERCEPT: np.ones(len(table))})
+    for column, centre in design.centres.items():
+        terms[_term(column)] = _number(table, column) - centre
+    for name in [name for name in design.names if name.startswith(f"{FAMILY}_")]:
+        member = table[FAMILY] == name.removeprefix(f"{FAMILY}_")
+        terms[name] = member.to_numpy(dtype=np.float64)
+    return terms
+
+
+def _term(column: str) -> str:
+    return f"log_{column}" if NUMBERS[column] else column
+
+
+def _number(table: pd.DataFrame, column: str) -> np.ndarray:
+    values = table[column].to_numpy(dtype=np.float64)
+    return _logarithm(values, column) if NUMBERS[column] else values
 
 
 def _logarithm(values: np.ndarray, column: str) -> np.ndarray:
@@ -178,8 +222,13 @@ def _logarithm(values: np.ndarray, column: str) -> np.ndarray:
     return np.log(values)
 
 
-def _reason_against(design: _Design) -> str:
-    """Why the model can't be fitted; '' where it can."""
+def reason_against(design: Design, intercepts: bool = True) -> str:
+    """Why the model can't be fitted; '' where it can.
+
+    Args:
+        design: of the gains.
+        intercepts: the data sets have random ones, which takes several gains of a data set.
+    """
     if design.count < FEWEST_DATASETS:
         return f"not fitted: {design.count} data sets; needed: at least {FEWEST_DATASETS}"
     between = design.of_datasets
@@ -188,7 +237,7 @@ def _reason_against(design: _Design) -> str:
         return (f"not fitted: {names} vary between data sets only, and {design.count} data sets "
                 f"leave nothing to test them by; needed: at least {len(between) + 1}")  # fmt: skip
     within = design.terms.shape[1] - len(between)
-    if len(design.gains) - design.count - within < 1:
+    if intercepts and len(design.gains) - design.count - within < 1:
         return (f"not fitted: {len(design.gains)} gains of {design.count} data sets leave nothing to "
                 f"tell their spread by; needed: at least {design.count + within + 1}")  # fmt: skip
     if np.linalg.matrix_rank(design.terms / design.terms.abs().max()) < design.terms.shape[1]:
@@ -198,8 +247,20 @@ def _reason_against(design: _Design) -> str:
     return ""
 
 
-def _reml(design: _Design) -> tuple[np.ndarray, np.ndarray, str]:
-    """Estimates of the terms (k), their covariance (k x k), and a remark."""
+def fit_reml(design: Design) -> Fit:
+    """A random intercept per data set, by restricted maximum likelihood.
+
+    Raises:
+        ValueError: it didn't converge.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        # each one that is raised is looked at, instead of the first of its kind
+        warnings.simplefilter("always")
+        fit = _reml(design)
+    return replace(fit, remarks=(*design.remarks, *fit.remarks, *_of_warnings(caught)))
+
+
+def _reml(design: Design) -> Fit:
     # in units of their spread, where the optimiser is at home
     unit = float(design.gains.std())
     scales = np.array([1.0 if t == INTERCEPT else design.terms[t].std(ddof=0) for t in design.names])
@@ -208,10 +269,14 @@ def _reml(design: _Design) -> tuple[np.ndarray, np.ndarray, str]:
     if not fitted.converged:
         raise ValueError("REML didn't converge")
     ratio = max(float(fitted.cov_re_unscaled[0, 0]), 0.0)
-    covariance = float(fitted.scale) * np.linalg.inv(_information(terms, design.datasets, ratio))
-    remark = "" if ratio > 1e-6 else "the variance between data sets is estimated as 0"
+    scale = float(fitted.scale)
+    covariance = scale * np.linalg.inv(_information(terms, design.datasets, ratio))
+    remarks = () if ratio > 1e-6 else ("the variance between data sets is estimated as 0",)
     back = unit / scales
-    return np.asarray(fitted.fe_params) * back, covariance * np.outer(back, back), remark
+    return Fit(
+        np.asarray(fitted.fe_params) * back, covariance * np.outer(back, back),
+        scale * (1 + ratio) * unit**2, remarks,
+    )  # fmt: skip
 
 
 def _information(terms: np.ndarray, datasets: np.ndarray, ratio: float) -> np.ndarray:
@@ -224,14 +289,13 @@ def _information(terms: np.ndarray, datasets: np.ndarray, ratio: float) -> np.nd
     return total
 
 
-def _tested(
-    design: _Design, fitted: tuple[np.ndarray, np.ndarray], confidence: float, remark: str
-) -> pd.DataFrame:
+def _tested(design: Design, fit: Fit, confidence: float) -> pd.DataFrame:
     between = design.of_datasets
     within = design.terms.shape[1] - len(between)
-    errors = np.sqrt(np.diag(fitted[1]))
+    errors = np.sqrt(np.diag(fit.covariance))
+    remark = "; ".join(fit.remarks)
     rows: list[tuple[object, ...]] = []
-    for term, estimate, error in zip(design.names, fitted[0], errors, strict=True):
+    for term, estimate, error in zip(design.names, fit.estimates, errors, strict=True):
         freedom = design.count - len(between)
         if term not in between:
             freedom = len(design.gains) - design.count - within
@@ -242,7 +306,7 @@ def _tested(
     return _as_declared(rows)
 
 
-def _not_fitted(design: _Design, reason: str) -> pd.DataFrame:
+def _not_fitted(design: Design, reason: str) -> pd.DataFrame:
     nothing = (math.nan,) * 4
     remark = "; ".join([reason, *design.remarks])
     return _as_declared(
