@@ -24,7 +24,8 @@ rule run_table:
         runtime=10,
     params:
         study=lambda wildcards: as_argument(
-            CONFIG.studies[wildcards.study], {"title", "grids", "left_out", "results", "reference"}
+            CONFIG.studies[wildcards.study],
+            {"title", "grids", "left_out", "results", "reference"},
         ),
         code=code("run_table.py"),
     shell:

@@ -43,10 +43,10 @@ PARAMETERS: Any = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "medtransfer",
 }
-# least width, and height, of a legend's entry, in inches; for so many rows panels() leaves space
-ENTRY, ENTRY_HEIGHT, LEGEND_ROWS = 1.6, 0.17, 2
-# of a long entry: its mark with the space around it, and a character
-ENTRY_MARK, ENTRY_CHARACTER = 0.55, 0.062
+# of a legend's entry, in inches: its height, its mark with the space around it, and a character
+ENTRY_HEIGHT, ENTRY_MARK, ENTRY_CHARACTER = 0.17, 0.65, 0.058
+# for so many rows of them panels() leaves space
+LEGEND_ROWS = 2
 # pixels an inch, fewer in figures of many rows: an image may be so many wide or high
 DPI, MOST_PIXELS = 200, 60_000
 # characters in a line of a note
@@ -151,11 +151,17 @@ def legend_below(figure: Figure, columns: int = 4) -> None:
         entries = {**dict(zip(labels, handles, strict=True)), **entries}
     if not entries:
         return
-    widest = max(ENTRY, ENTRY_MARK + ENTRY_CHARACTER * max(map(len, entries)))
-    columns = max(1, min(columns, int(figure.get_figwidth() / widest)))
+    width = figure.get_figwidth()
+    columns = next((n for n in range(columns, 1, -1) if _legend_width([*entries], n) <= width), 1)
     further = max(0, ceil(len(entries) / columns) - LEGEND_ROWS)
     figure.set_figheight(figure.get_figheight() + further * ENTRY_HEIGHT)
     figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
+
+
+def _legend_width(labels: list[str], columns: int) -> float:
+    """Inches that a legend needs whose entries fill one column after the other."""
+    parts = np.array_split([len(label) for label in labels], columns)
+    return sum(ENTRY_MARK + ENTRY_CHARACTER * float(part.max(initial=0)) for part in parts)
 
 
 def key(figure: Figure | SubFigure, label: str, **look: Any) -> None:
