@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from medtransfer.config.figures import FigureName
+from medtransfer.config.runs import grid_runs, study_runs
 from medtransfer.config.study import StudySettings
 from medtransfer.data.audit_page import audit_in_short, warnings
 from medtransfer.evaluation.names import METRIC_LABELS
@@ -266,13 +267,24 @@ def _runs(tables: StudyTables, study: StudySettings) -> str:
     if tables.records.empty:
         source = "" if study.results is None else f": {_without_folders(study.results.table)}"
         return paragraph(f"No run was made here; the results come from elsewhere{source}.")
-    return table(
+    return _left_out(study) + table(
         "Every run below results/runs/: the target metric on the test set, the step that was kept, and "
         "what it took. Seconds are those of training and scoring; days are in UTC.",
         ("run", "role", "metric", "hardware"),
         ("test", "best step", "steps", "seconds", "day"),
         _run_rows(tables),
         fold=True,
+    )
+
+
+def _left_out(study: StudySettings) -> str:
+    """How many runs the study does without, and which."""
+    count = len(grid_runs(study)) - len(study_runs(study))
+    if not count:
+        return ""
+    runs = "1 run is" if count == 1 else f"{count} runs are"
+    return paragraph(
+        f"{runs} left out, not finished or not to be had: {', '.join(study.left_out)}.", "warning"
     )
 
 

@@ -549,6 +549,8 @@ def test_only_finished_runs_are_taken_if_that_is_asked_for(library):
     config = load_config(study(left_out=[f"{RANDOM}/seed0"]), [library])
     finished = only_finished(config, lambda run: run.seed < 2)
     assert {run.seed for run in study_runs(finished.studies["mine"])} == {0, 1}
+    made = only_finished(config, lambda run: run.init == "made").studies["mine"]
+    assert made.left_out == (f"{RANDOM}/seed0", "short/spots/small/random")
     assert len(study_runs(finished.studies["mine"])) == 3
     assert all_runs(finished)[-1].dataset == "shapes"
     assert only_finished(config, lambda run: run.seed >= 0) == config

@@ -556,6 +556,13 @@ def test_each_run_has_a_row_with_its_result_and_what_it_took():
     assert second[1:3] == ["pre-training", ""] and second[4:8] == ["–"] * 4
 
 
+def test_runs_that_are_left_out_are_counted_and_named():
+    without = page(study=study(left_out=("r/d/m/random", "r/d/m/src/full/holdout/seed2")))
+    expected = "4 runs are left out, not finished or not to be had: r/d/m/random, r/d/m/src/full/holdout/seed2."
+    assert expected in without.headings["p"]
+    assert not any("left out" in text for text in page().headings["p"])
+
+
 def test_hours_hardware_and_versions_are_summed_over_runs():
     gpu = {"device": "GPU", "hardware": "Some GPU", "threads": 4.0, "seconds": 1800.0}
     several = pd.concat([

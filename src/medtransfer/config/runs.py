@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -68,14 +69,23 @@ def only_finished(config: Config, is_finished: Callable[[Run], bool]) -> Config:
     studies = {}
     for name, study in config.studies.items():
         runs = study_runs(study)
-        waiting = tuple(run.path for run in runs if not is_finished(run))
+        waiting = [run for run in runs if not is_finished(run)]
         if runs and len(waiting) == len(runs):
             raise ConfigError(
                 f"study '{name}': only_finished is set, and none of its {len(runs)} runs is finished; "
                 f"the first would be {runs[0].path}"
             )
-        studies[name] = replace(study, left_out=(*study.left_out, *waiting))
+        studies[name] = replace(study, left_out=(*study.left_out, *_whole_folders(waiting, runs)))
     return replace(config, studies=studies)
+
+
+def _whole_folders(some: Iterable[Run], runs: Iterable[Run]) -> list[str]:
+    """The paths of some runs; in place of all runs that a folder holds, the folder."""
+    missing, there = (
+        Counter(place for run in group for place in places(run)) for group in (some, runs)
+    )
+    whole = {place: None for place, count in missing.items() if count == there[place]}
+    return [place for place in whole if place.rpartition("/")[0] not in whole]
 
 
 def grid_runs(study: StudySettings) -> list[Run]:
