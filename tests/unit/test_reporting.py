@@ -558,7 +558,8 @@ def test_each_run_has_a_row_with_its_result_and_what_it_took():
 
 def test_runs_that_are_left_out_are_counted_and_named():
     without = page(study=study(left_out=("r/d/m/random", "r/d/m/src/full/holdout/seed2")))
-    expected = "4 runs are left out, not finished or not to be had: r/d/m/random, r/d/m/src/full/holdout/seed2."
+    folders = "r/d/m/random, r/d/m/src/full/holdout/seed2"
+    expected = f"4 runs are left out, not finished or not to be had: {folders}."
     assert expected in without.headings["p"]
     assert not any("left out" in text for text in page().headings["p"])
 
