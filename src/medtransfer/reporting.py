@@ -152,7 +152,9 @@ def study_report(
         figures: in any order.
     """
     study = settings.study
-    answer = sentences(findings, "findings") + "".join(answer_tables(tables.verdicts, study))
+    # the page has the title above
+    found = findings.removeprefix(study.title).lstrip(" .:")
+    answer = sentences(found, "findings") + "".join(answer_tables(tables.verdicts, study))
     parts = [
         Part("Question", paragraph(study.question) if study.question else ""),
         Part("Answer", answer),
