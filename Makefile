@@ -20,7 +20,7 @@ demo: $(VENV)/.ready
 	@fold -s -w 100 results/embedded/findings.txt
 
 test: check
-	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not real"
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "slow or real"
