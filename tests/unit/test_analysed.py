@@ -55,6 +55,7 @@ from medtransfer.representation.transferability import (
     leep,
     logme,
 )
+from medtransfer.representation.zoo_map import ZOO_MAP
 from medtransfer.statistics.comparison import GAINS
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
@@ -528,7 +529,7 @@ def run_list(stored, tmp_path):
 def test_the_scripts_of_activations_write_the_librarys_tables(stored, script, run_list, tmp_path):
     files = ["--activations", *stored.activations]
     groups = list(by_split(stored.runs, stored.activations))
-    script("cka", *run_list, *files, "--output", tmp_path / "cka")
+    script("cka", *run_list, *files, "--cka", tmp_path / "cka", "--zoo-map", tmp_path / "map")
     found = pd.read_parquet(tmp_path / "cka")
     CKA.check(found)
     expected = pd.concat([cka_table(group) for group in groups], ignore_index=True)
@@ -549,8 +550,9 @@ def test_the_scripts_write_tables_of_a_single_run(stored, script, tmp_path):
     stored.runs.iloc[:1].to_parquet(tmp_path / "runs.parquet")
     start = ["--runs", tmp_path / "runs.parquet", "--name", "d"]
     files = ["--activations", *stored.activations[:2]]
-    script("cka", *start, *files, "--output", tmp_path / "cka")
+    script("cka", *start, *files, "--cka", tmp_path / "cka", "--zoo-map", tmp_path / "map")
     CKA.check(pd.read_parquet(tmp_path / "cka"))
+    ZOO_MAP.check(pd.read_parquet(tmp_path / "map"))
     script("cca", *start, *files, "--cca", tmp_path / "cca", "--top-layers", tmp_path / "top")
     assert len(pd.read_parquet(tmp_path / "cca")) == 2 * 4
     TOP_LAYERS.check(pd.read_parquet(tmp_path / "top"))

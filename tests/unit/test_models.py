@@ -28,6 +28,7 @@ FAMILY = {
 FILES = sorted((Path(__file__).parents[2] / "config" / "models").glob("*.yaml"))
 # parameters of the networks with 1,000 classes for colour images, as published (timm, torchvision, BiT)
 PUBLISHED = {
+    "resnet18": 11_689_512,
     "resnet50": 25_557_032,
     "inception_v3": 23_834_568,
     "deit_ti": 5_717_416,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
+from scipy import stats
 
 from medtransfer.statistics.paired import sign_patterns, standard_error
 
@@ -22,7 +22,7 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     The chance of any false claim in the family stays below the level, however its tests depend on each
     other. NaN stay NaN and don't count as members.
     """
-    return _adjusted(p, "holm")
+    return _adjusted(p, _step_down)
 
 
 def benjamini_hochberg(p: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -31,10 +31,20 @@ def benjamini_hochberg(p: Sequence[float] | np.ndarray) -> np.ndarray:
     The expected share of false claims among the claims stays below the level, for tests that are
     independent or positively dependent. NaN stay NaN and don't count.
     """
-    return _adjusted(p, "fdr_bh")
+    return _adjusted(p, stats.false_discovery_control)
 
 
-def _adjusted(p: Sequence[float] | np.ndarray, method: str) -> np.ndarray:
+def _step_down(p: np.ndarray) -> np.ndarray:
+    """Holm's p of M known ones; statsmodels' function takes a tenth of a second for any number."""
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return adjusted
+
+
+def _adjusted(
+    p: Sequence[float] | np.ndarray, adjust: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
     values = np.asarray(p, dtype=np.float64)
     known = ~np.isnan(values)
     if ((values[known] < 0) | (values[known] > 1)).any():
@@ -42,7 +52,7 @@ def _adjusted(p: Sequence[float] | np.ndarray, method: str) -> np.ndarray:
                          "allowed: 0 to 1, or NaN")  # fmt: skip
     adjusted = np.full(values.shape, np.nan)
     if known.any():
-        adjusted[known] = multipletests(values[known], method=method)[1]
+        adjusted[known] = adjust(values[known])
     return adjusted
 
 
