@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,37 @@ def test_every_study_file_loads_and_holds_the_study_of_its_name(path):
     assert set(study.drawn) <= set(ALL_FIGURES)
     assert len(set(study.figures)) == len(study.figures)
     assert study.question
+
+
+def documented_figures() -> dict[str, set[str]]:
+    """The figures of docs/figures.md by the words for their study; ours under an empty one."""
+    found: dict[str, set[str]] = {}
+    paper = ""
+    for line in (ROOT / "docs/figures.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("#"):
+            paper = ""
+        if line.startswith("|") and "`" in cells[-1]:
+            paper = cells[0] or paper if len(cells) == 3 else ""
+            found.setdefault(paper.partition(" (")[0], set()).update(re.findall("`(.+?)`", cells[-1]))
+    return found
+
+
+def test_every_figure_is_in_the_list_of_figures_and_every_study_draws_those_of_its_paper():
+    listed = documented_figures()
+    assert set().union(*listed.values()) == set(ALL_FIGURES)
+    words = {"bit_scale": "scale", "feature_reuse": "feature reuse", "transfusion": "Transfusion"}
+    for name, suffix in itertools.product(PAPERS, ("", "-mini")):
+        missing = listed[words.get(name, name)] - set(study_of(f"{name}{suffix}").drawn)
+        assert not missing, (name, suffix)
+
+
+def test_our_figures_are_drawn_by_the_studies_of_papers():
+    drawn = {name: set(study_of(name).drawn) for name in PAPERS}
+    for name in ("verdict", "main_table", "cost_benefit"):
+        assert all(name in figures for figures in drawn.values()), name
+    for name in ("reuse_share", "predicted_gains", "zoo_map"):
+        assert any(name in figures for figures in drawn.values()), name
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
