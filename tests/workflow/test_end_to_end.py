@@ -128,6 +128,7 @@ def test_every_figure_is_there_as_pdf_and_png(done):
     assert files == {f"{name}.{suffix}" for name in DEFAULT_FIGURES for suffix in ("pdf", "png", "csv")}
 
 
+@pytest.mark.slow
 def test_the_finished_runs_alone_give_tables_and_figures_with_gaps(done, tmp_path):
     workspace = Workspace(tmp_path / "run")
     shutil.copytree(done.folder, workspace.folder, symlinks=True)
