@@ -17,15 +17,14 @@ from medtransfer.figures.cells import draw_blocks, interval_key, metric_label, r
 from medtransfer.figures.convergence import KINDS
 from medtransfer.figures.style import (
     RANDOM_COLOUR,
-    SOURCE_COLOURS,
     interval_bars,
     key,
     legend_below,
     note,
     offsets,
+    series_look,
 )
 
-MARKERS = "o^sDv<>"
 # other partial starts
 OTHER: dict[str, Any] = {"color": RANDOM_COLOUR, "marker": "P"}
 WIDTH, HEIGHT = 3.4, 2.5
@@ -157,11 +156,7 @@ def draw_depths(ax: Axes, means: pd.DataFrame, names: list[str]) -> None:
         count_reference(ax, rows)
     shifts = dict(zip(names, offsets(len(names), 0.4), strict=True))
     for series in lines:
-        number = names.index(series.name)
-        look: dict[str, Any] = {
-            "color": SOURCE_COLOURS[number % len(SOURCE_COLOURS)],
-            "marker": MARKERS[number % len(MARKERS)],
-        }
+        look = series_look(names.index(series.name))
         places = np.nan_to_num(np.array(list(series.starts.values())), nan=whole)
         draw_steps(ax, places + shifts[series.name], rows.loc[list(series.starts)], look)
         ax.plot([], [], **look, linestyle="-", markersize=4, label=series.name)

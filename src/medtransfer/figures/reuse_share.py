@@ -20,16 +20,15 @@ from medtransfer.figures.cells import (
     span,
 )
 from medtransfer.figures.style import (
-    SOURCE_COLOURS,
     interval_bars,
     key,
     legend_below,
     note,
     offsets,
     ordered,
+    series_look,
 )
 
-MARKERS = "o^svDP"
 # arrow heads, as matplotlib numbers them
 CARETUP, CARETDOWN = 6, 7
 # dark enough for a word
@@ -102,10 +101,7 @@ def draw_shares(
         ax.axhline(share, **ZERO_LINE)
     for number, (names, shift) in enumerate(zip(series, offsets(len(series), 0.4), strict=True)):
         rows = rows_of(reuse.assign(place=places + shift), dict(zip(SERIES, names, strict=True)))
-        look: dict[str, Any] = {
-            "color": SOURCE_COLOURS[number % len(SOURCE_COLOURS)],
-            "marker": MARKERS[number % len(MARKERS)],
-        }
+        look = series_look(number)
         draw_known(ax, rows[rows["bounded"]].sort_values("place"), look, limits)
         draw_unknown(ax, rows[~rows["bounded"]], limits)
         ax.plot([], [], **look, linestyle="-", markersize=4, label=": ".join(names))

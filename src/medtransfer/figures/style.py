@@ -20,6 +20,8 @@ SOURCE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F0
 RANDOM_COLOUR = "#444444"
 # seven, so that 42 sources differ in colour or marker; the starts without a source have their own
 SOURCE_MARKERS = "DsvX^p*"
+# of lines over the depth, likewise seven
+SERIES_MARKERS = "o^sDv<>"
 MARKERS = {"random": "o", "gabor": "P"}
 LINES = {"random": "-", "gabor": ":", "stats": (0, (4, 1.5)), "partial": "-.", "transfer": "-"}
 SAMPLERS = get_args(Sampler)
@@ -96,6 +98,14 @@ def init_styles(inits: Iterable[str]) -> dict[str, InitStyle]:
             marker = SOURCE_MARKERS[(number + SAMPLERS.index(init.sampler)) % len(SOURCE_MARKERS)]
         styles[name] = InitStyle(colour, marker, LINES[kind], kind != "stats")
     return styles
+
+
+def series_look(number: int) -> dict[str, Any]:
+    """Colour and marker, as matplotlib names them, of a line over the depth; 42 of them differ."""
+    return {
+        "color": SOURCE_COLOURS[number % len(SOURCE_COLOURS)],
+        "marker": SERIES_MARKERS[number % len(SERIES_MARKERS)],
+    }
 
 
 def _kind(init: Init) -> str:

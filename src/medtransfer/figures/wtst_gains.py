@@ -21,17 +21,14 @@ from medtransfer.figures.cells import (
     target_on_test,
 )
 from medtransfer.figures.style import (
-    SOURCE_COLOURS,
     interval_bars,
     legend_below,
     note,
     offsets,
     ordered,
     panels,
+    series_look,
 )
-
-# five and six have no common divisor: thirty series differ
-MARKERS = "o^svD"
 
 
 @dataclass(frozen=True)
@@ -117,8 +114,7 @@ def draw_depths(ax: Axes, gains: pd.DataFrame, series: list[_Series]) -> None:
         mean, low, high = (np.append(0.0, rows[name]) for name in ("mean", "low", "high"))
         ax.errorbar(
             np.append(0.0, rows["upto"]) + shift, mean, interval_bars(mean, low, high),
-            fmt=MARKERS[number % len(MARKERS)], linestyle="-", linewidth=1, markersize=4,
-            color=SOURCE_COLOURS[number % len(SOURCE_COLOURS)], elinewidth=0.8, capsize=2,
+            **series_look(number), linestyle="-", linewidth=1, markersize=4, elinewidth=0.8, capsize=2,
             label=f"{one.subset}: {one.source} over {one.baseline}",
         )  # fmt: skip
     ticks = sorted({0.0, *gains["upto"].dropna()} | ({whole} if gains["upto"].isna().any() else set()))
