@@ -56,12 +56,11 @@ def page(title: str, sections: Iterable[str]) -> str:
     return _document(title, f"<main><h1>{html.escape(title)}</h1>{''.join(sections)}</main>")
 
 
-def report(title: str, lead: str, parts: Sequence[Part]) -> str:
+def report(title: str, parts: Sequence[Part]) -> str:
     """A whole HTML page of parts, with their list and a link that skips it.
 
     Args:
         title: plain text.
-        lead: HTML before the first part.
         parts: in their order; one with neither a content nor parts that have one is left out.
     """
     parts = _filled(parts)
@@ -69,7 +68,7 @@ def report(title: str, lead: str, parts: Sequence[Part]) -> str:
         "<a class='skip' href='#content'>Skip to the content</a>"
         f"<header><h1>{html.escape(title)}</h1></header>"
         f"<nav aria-label='Contents'>{_contents(parts)}</nav>"
-        f"<main id='content' tabindex='-1'>{lead}{''.join(_part(part, 2) for part in parts)}</main>"
+        f"<main id='content' tabindex='-1'>{''.join(_part(part, 2) for part in parts)}</main>"
     )
     return _document(title, body, "report")
 

@@ -165,7 +165,7 @@ def study_report(
         Part("Versions, hardware and cost", _environment(tables.records)),
         Part("Settings", _configuration(settings.configuration)),
     ]
-    return report(study.title, "", parts)
+    return report(study.title, parts)
 
 
 def summary_csv(summary: pd.DataFrame) -> pd.DataFrame:
