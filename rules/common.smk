@@ -130,6 +130,17 @@ STATISTICS_KEYS = {
 }
 
 
+# Of GPUs a job takes one or none: the networks of this project train on one.
+GPU = 0 if CONFIG.hardware.device == "cpu" else 1
+LARGE_MODELS = set(CONFIG.hardware.large_models)
+TRAINED_MODELS = {run.model for run in RUNS}
+
+
+def more(amount):
+    """A resource of which a job has as much again each time it is tried again."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def one_of(names):
     """A wildcard pattern that matches these names only (and nothing when there are none)."""
     return "|".join(map(re.escape, sorted(set(names)))) or "(?!)"

@@ -51,12 +51,15 @@ def dry_run_jobs():
     return [job for job in jobs if job.output]
 
 
+def kind(job):
+    """What a job does, whichever of several rules it is of."""
+    name = job.rule.name
+    return "figure" if name.startswith("figure_") else name.removesuffix("_large")
+
+
 def cost_lines(jobs, folder):
     """What jobs cost, in the words that users see."""
-    counts = Counter(
-        "figure" if job.rule.name.startswith("figure_") else job.rule.name
-        for job in jobs
-    )
+    counts = Counter(map(kind, jobs))
     trained = counts.pop("train", 0)
     lines = [training_cost(jobs, folder) if trained else "Nothing to train."]
     if counts:
@@ -74,7 +77,7 @@ def training_cost(jobs, folder):
         name: [] for name in ("train", "store", "import_weights", "export_weights")
     }
     for job in jobs:
-        by_rule.setdefault(job.rule.name, []).append(job.wildcards_dict)
+        by_rule.setdefault(kind(job), []).append(job.wildcards_dict)
     weights = [
         *(f"{w['read_source']}/{w['model']}" for w in by_rule["import_weights"]),
         *(f"{w['trained_source']}/{w['model']}" for w in by_rule["export_weights"]),

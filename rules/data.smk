@@ -20,8 +20,8 @@ rule generate:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more(2000),
+        runtime=more(30),
     params:
         generator=lambda wildcards: as_argument(
             CONFIG.datasets[wildcards.generated].generator
@@ -42,12 +42,13 @@ rule fetch:
         "resources/datasets/{adapted}/fetched.json",
     log:
         "logs/fetch/{adapted}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=1000,
-        runtime=1440,
+        mem_mb=more(1000),
+        runtime=more(1440),
         connections=CONFIG.hardware.connections,
         access=lambda wildcards: as_argument(CONFIG.datasets[wildcards.adapted].access),
     shell:
@@ -76,8 +77,8 @@ rule adapt:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         adapter=lambda wildcards: as_argument(
             CONFIG.datasets[wildcards.adapted].adapter
@@ -100,12 +101,13 @@ rule check_manifest:
         "results/data/{dataset}/manifest.json",
     log:
         "logs/check_manifest/{dataset}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         dataset=dataset_settings(*MANIFEST_KEYS),
         manifest=manifest_path,
@@ -137,8 +139,8 @@ rule store:
     threads: CONFIG.hardware.store_threads
     resources:
         scripts=SCRIPTS,
-        mem_mb=lambda wildcards, threads: 2000 + 700 * threads,
-        runtime=240,
+        mem_mb=lambda wildcards, threads, attempt: attempt * (2000 + 700 * threads),
+        runtime=more(240),
     params:
         dataset=dataset_settings(*STORE_KEYS),
         manifest=manifest_path,
@@ -167,8 +169,8 @@ rule find_duplicates:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         near=near_duplicates_flag,
         code=code("find_duplicates.py"),
@@ -189,12 +191,13 @@ rule split:
         "results/data/{dataset}/splits/{split}.parquet",
     log:
         "logs/split/{dataset}/{split}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         dataset=dataset_settings(*SPLIT_KEYS),
         code=code("split.py"),
@@ -227,12 +230,13 @@ rule audit:
         ),
     log:
         "logs/audit/{dataset}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         dataset=dataset_settings(*AUDIT_KEYS),
         code=code("audit.py"),

@@ -16,12 +16,13 @@ rule run_table:
         "results/evaluation/{study}/runs.parquet",
     log:
         "logs/run_table/{study}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study],
@@ -54,8 +55,8 @@ rule evaluate:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         dataset=dataset_settings(*EVALUATION_KEYS),
         code=code("evaluate.py"),
@@ -86,8 +87,8 @@ rule subgroups:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
     params:
         dataset=dataset_settings(*GROUP_KEYS),
         study=lambda wildcards: as_argument(
@@ -111,12 +112,13 @@ rule import_results:
         "results/evaluation/{study}/elsewhere/metrics.parquet",
     log:
         "logs/import_results/{study}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         results=lambda wildcards: as_argument(CONFIG.studies[wildcards.study].results),
         code=code("import_results.py"),

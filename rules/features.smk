@@ -39,9 +39,9 @@ rule extract:
     threads: CONFIG.hardware.train_threads
     resources:
         scripts=SCRIPTS,
-        gpu=1,
-        mem_mb=16000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=more(16000),
+        runtime=more(240),
         device=CONFIG.hardware.device,
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:
@@ -79,9 +79,9 @@ rule embed:
     threads: CONFIG.hardware.train_threads
     resources:
         scripts=SCRIPTS,
-        gpu=1,
-        mem_mb=8000,
-        runtime=120,
+        gpu=GPU,
+        mem_mb=more(8000),
+        runtime=more(120),
         device=CONFIG.hardware.device,
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:
@@ -124,9 +124,9 @@ rule reinitialise:
     threads: CONFIG.hardware.train_threads
     resources:
         scripts=SCRIPTS,
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=more(8000),
+        runtime=more(240),
         device=CONFIG.hardware.device,
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:

@@ -121,12 +121,13 @@ for figure, tables in FIGURES.items():
             csv=f"results/figures/{{study}}/{figure}.csv",
         log:
             f"logs/figures/{{study}}/{figure}.log",
+        localrule: True
         conda:
             "../envs/medtransfer.yaml"
         resources:
             scripts=SCRIPTS,
-            mem_mb=2000,
-            runtime=10,
+            mem_mb=more(2000),
+            runtime=more(10),
         params:
             figure=figure,
             tables=table_flags,

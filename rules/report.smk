@@ -19,12 +19,13 @@ rule run_records:
         "results/evaluation/{study}/run_records.parquet",
     log:
         "logs/run_records/{study}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more(2000),
+        runtime=more(30),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study],
@@ -51,12 +52,13 @@ rule costs:
         "results/statistics/{study}/costs.parquet",
     log:
         "logs/costs/{study}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -91,12 +93,13 @@ rule report_tables:
         ),
     log:
         "logs/report_tables/{study}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -135,12 +138,13 @@ rule report_page:
         "results/{study}/report.html",
     log:
         "logs/report_page/{study}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         study=lambda wildcards: as_argument(CONFIG.studies[wildcards.study]),
         origins=lambda wildcards: json.dumps(

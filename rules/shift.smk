@@ -34,9 +34,9 @@ rule predict_external:
     threads: CONFIG.hardware.train_threads
     resources:
         scripts=SCRIPTS,
-        gpu=1,
-        mem_mb=8000,
-        runtime=120,
+        gpu=GPU,
+        mem_mb=more(8000),
+        runtime=more(120),
         device=CONFIG.hardware.device,
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:
@@ -80,9 +80,9 @@ rule predict_corrupted:
     threads: CONFIG.hardware.train_threads
     resources:
         scripts=SCRIPTS,
-        gpu=1,
-        mem_mb=8000,
-        runtime=120,
+        gpu=GPU,
+        mem_mb=more(8000),
+        runtime=more(120),
         device=CONFIG.hardware.device,
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:
@@ -114,8 +114,8 @@ rule shift:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
     params:
         dataset=dataset_settings(*EVALUATION_KEYS),
         study=lambda wildcards: as_argument(
@@ -148,8 +148,8 @@ rule corruption:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
     params:
         dataset=dataset_settings(*LABEL_KEYS, "metric"),
         study=lambda wildcards: as_argument(

@@ -19,12 +19,13 @@ rule analysed_runs:
         f"{TABLE}.runs.parquet",
     log:
         "logs/analysed_runs/{study}/{dataset}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study],
             {"title", "grids", "left_out", "reference", "representation"},
@@ -57,8 +58,8 @@ rule cka:
     threads: 2
     resources:
         scripts=SCRIPTS,
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=more(16000),
+        runtime=more(120),
     params:
         confidence=lambda wildcards: CONFIG.studies[wildcards.study].confidence,
         code=code("cka.py"),
@@ -89,8 +90,8 @@ rule cca:
     threads: 2
     resources:
         scripts=SCRIPTS,
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=more(8000),
+        runtime=more(240),
     params:
         code=code("cca.py"),
     shell:
@@ -116,8 +117,8 @@ rule start_end:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=more(4000),
+        runtime=more(30),
     params:
         code=code("start_end.py"),
     shell:
@@ -145,8 +146,8 @@ rule knn:
     threads: 2
     resources:
         scripts=SCRIPTS,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
     params:
         dataset=dataset_settings(*METRIC_KEYS),
         neighbours=lambda wildcards: CONFIG.studies[
@@ -176,8 +177,8 @@ rule agreement:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         dataset=dataset_settings(*METRIC_KEYS),
         code=code("agreement.py"),
@@ -208,8 +209,8 @@ for kind, files in {
             "../envs/medtransfer.yaml"
         resources:
             scripts=SCRIPTS,
-            mem_mb=4000,
-            runtime=30,
+            mem_mb=more(4000),
+            runtime=more(30),
         params:
             kind=kind,
             code=code("join_runs.py"),
@@ -236,8 +237,8 @@ rule domain_distance:
     threads: 2
     resources:
         scripts=SCRIPTS,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
     params:
         sources=lambda wildcards: json.dumps(source_datasets(wildcards)),
         confidence=lambda wildcards: CONFIG.studies[wildcards.study].confidence,
@@ -268,8 +269,8 @@ rule transferability:
     threads: 2
     resources:
         scripts=SCRIPTS,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
     params:
         models=lambda wildcards: json.dumps(
             {name: weights_model(name, CONFIG.models) for name in CONFIG.models}

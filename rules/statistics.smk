@@ -24,8 +24,8 @@ rule compare:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -52,8 +52,8 @@ rule class_summary:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -75,12 +75,13 @@ rule published:
         "results/statistics/{study}/published.parquet",
     log:
         "logs/published/{study}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         code=code("import_published.py"),
     shell:
@@ -108,8 +109,8 @@ rule patients:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -143,8 +144,8 @@ rule judge:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -174,8 +175,8 @@ rule convergence:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -202,8 +203,8 @@ rule label_efficiency:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -233,8 +234,8 @@ rule factors:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -258,12 +259,13 @@ rule networks:
         "results/statistics/{study}/networks.parquet",
     log:
         "logs/networks/{study}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         families=model_families,
         code=code("networks.py"),
@@ -290,8 +292,8 @@ rule similarity_gains:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
@@ -321,8 +323,8 @@ rule predict_gains:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         confidence=lambda wildcards: CONFIG.studies[wildcards.study].confidence,
         code=code("predict_gains.py"),

@@ -22,12 +22,13 @@ rule choose_rate:
         candidates=f"results/searches/{SEARCHED_CELL}/candidates.parquet",
     log:
         f"logs/choose_rate/{SEARCHED_CELL}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         cell=SEARCHED_CELL,
         code=code("choose_rate.py"),
@@ -60,14 +61,16 @@ rule train:
         f"logs/train/{RUN}.log",
     benchmark:
         f"logs/benchmarks/train/{RUN}.tsv"
+    wildcard_constraints:
+        model=one_of(TRAINED_MODELS - LARGE_MODELS),
     conda:
         "../envs/medtransfer.yaml"
     threads: CONFIG.hardware.train_threads
     resources:
         scripts=SCRIPTS,
-        gpu=1,
-        mem_mb=8000,
-        runtime=720,
+        gpu=GPU,
+        mem_mb=more(8000),
+        runtime=more(720),
         # where a job runs is no parameter: changing it repeats nothing
         device=CONFIG.hardware.device,
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
@@ -92,3 +95,21 @@ rule train:
         " --seed {wildcards.seed} --device {resources.device}"
         " --jobs-per-gpu {resources.jobs_per_gpu} --threads {threads} {resources.running}"
         " --folder $(dirname {output.record:q}) 2> {log:q}"
+
+
+use rule train as train_large with:
+    """Train one large network once.
+
+    A rule of its own, since the jobs of a rule that are submitted as one array all get what its first
+    job asks for.
+    """
+    wildcard_constraints:
+        model=one_of(TRAINED_MODELS & LARGE_MODELS),
+    resources:
+        scripts=SCRIPTS,
+        gpu=GPU,
+        mem_mb=more(32000),
+        runtime=more(2880),
+        device=CONFIG.hardware.device,
+        jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
+        running=running_flags,

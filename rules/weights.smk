@@ -19,12 +19,13 @@ rule import_weights:
         sidecar="resources/weights/{read_source}/{model}.json",
     log:
         "logs/import_weights/{read_source}/{model}.log",
+    localrule: True
     conda:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=more(16000),
+        runtime=more(240),
         file=lambda wildcards: as_argument(weight_file(wildcards)),
     params:
         file=lambda wildcards: as_argument(weight_file(wildcards), IMPORT_KEYS),
@@ -54,8 +55,8 @@ rule export_weights:
         "../envs/medtransfer.yaml"
     resources:
         scripts=SCRIPTS,
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=more(4000),
+        runtime=more(10),
     params:
         code=code("export_weights.py"),
     shell:

@@ -240,6 +240,14 @@ def test_a_source_that_names_unknown_data_is_refused(library):
         load_config(mapping, [library])
 
 
+def test_a_large_model_that_does_not_exist_is_refused(library):
+    mapping = study() | {"hardware": {"large_models": ["smal"]}}
+    with pytest.raises(
+        ConfigError, match=r"hardware\.large_models: unknown name 'smal' in models; did"
+    ):
+        load_config(mapping, [library])
+
+
 @pytest.mark.parametrize("name", ["my study", "a/b", "-x", "", "é"])
 def test_a_study_name_that_is_no_path_component_is_refused(library, name):
     mapping = {"studies": {name: study()["studies"]["mine"]}}

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import yaml
-from conftest import PROJECT, Workspace, analysed, searched
+from conftest import PROJECT, Workspace, analysed, job_counts, searched
 
 from medtransfer.config.analyses import extra_weights
 from medtransfer.config.figures import ALL_FIGURES
@@ -45,7 +45,7 @@ def test_the_shipped_studies_together_plan_their_runs_and_their_pre_training(tmp
     config = load_config(merged, [PROJECT / "config"])
     expected = len(all_runs(config, extra_weights(config)))
     planned = Workspace(tmp_path).planned("--configfile", *map(str, STUDIES))
-    assert planned["train"] == expected
+    assert planned["train"] + planned["train_large"] == expected
     assert planned["report_page"] == len(config.studies)
 
 
@@ -68,6 +68,20 @@ def test_one_figure_needs_its_own_data_only(tmp_path, mini_settings):
     jobs = workspace.planned("results/figures/mini/gains.pdf")
     assert jobs["train"] == 3 * 2 + 1
     assert [name for name in jobs if name.startswith("figure_")] == ["figure_gains"]
+
+
+def test_large_networks_are_trained_by_a_rule_of_their_own_and_processors_ask_for_no_gpu(
+    tmp_path, mini_settings
+):
+    workspace = Workspace(tmp_path)
+    workspace.write_study(mini_settings | {"hardware": {"large_models": ["cbr"], "device": "cpu"}})
+    listing = workspace.snakemake("train_all", "--dry-run").stdout
+    jobs = job_counts(listing)
+    assert (jobs["train_large"], "train" in jobs) == (3 * 2 + 1, False)
+    resources = [line for line in listing.splitlines() if "resources:" in line and "running=" in line]
+    assert len(resources) == 7
+    for line in resources:
+        assert {"gpu=0", "mem_mb=32000", "runtime=2880"} <= set(line.replace(",", "").split())
 
 
 def test_studies_share_runs(tmp_path, mini_settings):

@@ -127,7 +127,13 @@ def test_a_deleted_figure_is_one_job_beside_the_report(finished):
 
 @pytest.mark.parametrize(
     "hardware",
-    [{"device": "cpu"}, {"train_threads": 2}, {"store_threads": 1}, {"jobs_per_gpu": 4}],
+    [
+        {"device": "cpu"},
+        {"train_threads": 2},
+        {"store_threads": 1},
+        {"jobs_per_gpu": 4},
+        {"large_models": ["cbr"]},
+    ],
     ids=lambda setting: next(iter(setting)),
 )
 def test_hardware_settings_repeat_nothing(hardware, finished, mini_settings):

@@ -82,15 +82,20 @@ class _Library:
         path = self._file(kind, name)
         if path is not None and name in getattr(self.config, kind):
             raise ConfigError(f"config: {kind}.{name} is also defined in {path}; keep one of the two")
-        if name not in self.parts[kind]:
-            if path is None:
-                known = sorted({*self.parts[kind], *self._file_names(kind)})
-                raise ConfigError(
-                    f"{where}: unknown name '{name}' in {kind}{suggestion(name, known)} "
-                    f"(allowed: {allowed_names(known)}; or add config/{kind}/{name}.yaml)"
-                )
+        self.check_defined(kind, name, where)
+        if path is not None and name not in self.parts[kind]:
             self.parts[kind][name] = read_settings(PARTS[kind], path)
         return self.parts[kind][name]
+
+    def check_defined(self, kind: str, name: str, where: str) -> None:
+        """Nothing if there is a part of this name; raises ConfigError when there is none."""
+        if name in self.parts[kind] or self._file(kind, name) is not None:
+            return
+        known = sorted({*self.parts[kind], *self._file_names(kind)})
+        raise ConfigError(
+            f"{where}: unknown name '{name}' in {kind}{suggestion(name, known)} "
+            f"(allowed: {allowed_names(known)}; or add config/{kind}/{name}.yaml)"
+        )
 
     def complete(self) -> Config:
         return dataclasses.replace(self.config, **self.parts)  # type: ignore[arg-type]
@@ -121,6 +126,8 @@ def _references(library: _Library) -> Iterator[str]:
             yield from _try(config_file, study.published, library.folders, prefix=place)
         yield from _representation_references(library, study, f"config: studies.{name}.representation")
     yield from _source_images_references(library)
+    for name in library.config.hardware.large_models:
+        yield from _try(library.check_defined, "models", name, "config: hardware.large_models")
 
 
 def _grid_references(library: _Library, grid: GridSettings, where: str) -> Iterator[str]:

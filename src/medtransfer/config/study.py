@@ -162,6 +162,11 @@ class HardwareSettings:
         "auto takes a GPU where there is one; cuda makes its absence an error", default="auto"
     )
     jobs_per_gpu: int = option("training jobs that share one GPU", default=1, minimum=1)
+    large_models: tuple[str, ...] = option(
+        "networks whose training jobs, of the rule train_large, ask a cluster for four times the memory "
+        "and time",
+        default=(),
+    )
     train_threads: int = option("CPU threads of a training job", default=1, minimum=1)
     memory_format: Literal["auto", "channels_last", "contiguous"] = option(
         "of images and weights in training; auto: the fastest that was measured for the network on "
