@@ -45,6 +45,8 @@ os.environ.update(
     ),
     PYTHONPATH=str(BASE / "src"),
 )
+# conda puts an environment first on PATH only where it believes none to be active
+os.environ.pop("CONDA_SHLVL", None)
 
 try:
     CONFIG = load_config(config, CONFIG_FOLDERS)

@@ -18,7 +18,8 @@ import pytest
 import yaml
 from conftest import PROJECT, SNAKEMAKE, job_counts
 
-SPLIT = "results/data/chest/splits/holdout.parquet"
+CHECKED = "results/data/chest/manifest.json"
+WITH_CONDA = ("--software-deployment-method", "conda")
 CONDA = f"""#!{sys.executable}
 import json, pathlib, sys, venv
 
@@ -35,8 +36,11 @@ match sys.argv[1:]:
     case ["env", "create", "--quiet", "--no-default-packages", "--file", _, "--prefix", prefix]:
         venv.create(prefix, symlinks=True)
         [packages] = pathlib.Path(prefix).glob("lib/python*/site-packages")
+        (packages / "libraries.pth").write_text("{sysconfig.get_path("purelib")}")
         note = f"import sys; print(sys.orig_argv[1], file=open({{str(root / 'started.txt')!r}}, 'a'))"
-        (packages / "stand_in.pth").write_text("{sysconfig.get_path("purelib")}\\n" + note)
+        (packages / "sitecustomize.py").write_text(note)
+    case ["clean", "-y", "--tarballs"]:
+        pass
     case _:
         sys.exit(f"unknown: {{sys.argv}}")
 """
@@ -68,7 +72,7 @@ class Cluster:
         command = [SNAKEMAKE, *arguments, "--snakefile", PROJECT / "Snakefile", "--cores", "2"]
         result = subprocess.run(
             [*command, "--configfile", "study.yaml"], cwd=self.folder, env=environment,
-            capture_output=True, text=True, timeout=900,
+            capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
@@ -77,9 +81,9 @@ class Cluster:
         return [json.loads(line) for line in (self.conda / "calls.txt").read_text().splitlines()]
 
     def started(self) -> list[str]:
-        """The scripts that ran in an environment."""
-        started = self.conda / "started.txt"
-        return [Path(line).name for line in started.read_text().splitlines()] if started.exists() else []
+        """The scripts that ran in an environment, without their child processes."""
+        lines = (self.conda / "started.txt").read_text().splitlines()
+        return [Path(line).name for line in lines if line.endswith(".py")]
 
 
 def make_cluster(folder: Path, settings: dict) -> Cluster:
@@ -94,19 +98,36 @@ def make_cluster(folder: Path, settings: dict) -> Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, mini_settings) -> Cluster:
-    """One on which a split was made under conda, from images that were made without."""
+    """One on which images were drawn without conda and their table was checked with it."""
     cluster = make_cluster(tmp_path_factory.mktemp("conda"), mini_settings)
-    cluster.snakemake("results/data/chest/samples.parquet")
+    cluster.snakemake("resources/datasets/chest/manifest.csv")
     assert not (cluster.conda / "calls.txt").exists()
-    cluster.snakemake(SPLIT, "--software-deployment-method", "conda")
+    cluster.snakemake(CHECKED, *WITH_CONDA)
     return cluster
 
 
-def test_one_environment_is_made_from_the_file(cluster):
+def test_the_environment_is_made_from_the_file_of_the_project(cluster):
     [create] = [call for call in cluster.calls() if call[:2] == ["env", "create"]]
     given = Path(create[create.index("--file") + 1])
     assert given.read_bytes() == (PROJECT / "envs/medtransfer.yaml").read_bytes()
 
 
-def test_what_was_made_without_conda_is_not_made_again(cluster):
-    assert cluster.started() == ["find_duplicates.py", "split.py"]
+def test_jobs_run_in_the_environment_and_those_done_without_are_not_repeated(cluster):
+    assert cluster.started() == ["check_manifest.py"]
+
+
+def test_back_from_conda_nothing_is_repeated(cluster):
+    assert job_counts(cluster.snakemake(CHECKED, "--dry-run", "--quiet=rules")) == {}
+
+
+@pytest.mark.slow
+def test_a_whole_study_runs_in_the_environment(tmp_path, mini_settings):
+    cluster = make_cluster(tmp_path, mini_settings)
+    counts = job_counts(cluster.snakemake("--dry-run", "--quiet=rules"))
+    cluster.snakemake(*WITH_CONDA)
+    assert len(cluster.started()) == sum(counts.values()) - counts["all"]
+    assert cluster.started().count("train.py") == counts["train"] == 7
+    assert (cluster.folder / "results/mini/report.html").exists()
+    every_trigger = ("--rerun-triggers", "code", "input", "mtime", "params", "software-env")
+    assert job_counts(cluster.snakemake("--dry-run", "--quiet=rules")) == {}
+    assert job_counts(cluster.snakemake("--dry-run", "--quiet=rules", *every_trigger))["train"] == 7
