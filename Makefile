@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-slow check documents lock clean
+.PHONY: demo test test-slow test-faults check documents lock clean
 
 $(VENV)/.ready: envs/lock.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "Python 3.11 to 3.13 is needed, this is " + sys.version'
@@ -20,10 +20,13 @@ demo: $(VENV)/.ready
 	@fold -s -w 100 results/embedded/findings.txt
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not real"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not real and not faults and not slurm"
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "slow or real"
+
+test-faults: $(VENV)/.ready
+	$(BIN)/python -m pytest -m faults
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

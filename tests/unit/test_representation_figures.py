@@ -119,9 +119,12 @@ def drawn_numbers(figure: Figure) -> np.ndarray:
 @pytest.mark.parametrize(
     "study",
     [
-        Study(seeds=1),
+        pytest.param(Study(seeds=1), marks=pytest.mark.slow),
         Study(datasets=("chest",), models=("vit",), inits=("fractal",), seeds=1),
-        Study(datasets=("chest",), models=("cbr",), subsets=("full", "n80"), seeds=1),
+        pytest.param(
+            Study(datasets=("chest",), models=("cbr",), subsets=("full", "n80"), seeds=1),
+            marks=pytest.mark.slow,
+        ),
         Study(
             datasets=("chest",), models=("resnet",), inits=("random", "fractal", "inet-stats", "inet")
         ),

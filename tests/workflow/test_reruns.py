@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,20 @@ def edit(finished) -> Callable[[str, str, str], None]:
 
 def test_a_finished_study_has_nothing_to_do(finished):
     assert finished.planned() == {}
+
+
+def test_a_copy_of_finished_runs_needs_neither_training_nor_pixels_nor_weights(
+    finished, mini_settings, tmp_path
+):
+    """As docs/operations.md says that colleagues share them."""
+    copied = Workspace(tmp_path / "copy", finished.project)
+    for name in ("results/data", "results/runs", "resources"):
+        ignored = shutil.ignore_patterns("images.npy", "model.safetensors")
+        shutil.copytree(finished.folder / name, copied.folder / name, ignore=ignored)
+    copied.write_study(mini_settings)
+    jobs = copied.planned()
+    assert jobs["compare"] == 1
+    assert not {"generate", "store", "split", "train", "export_weights"} & set(jobs)
 
 
 def test_touching_any_file_repeats_nothing(finished):

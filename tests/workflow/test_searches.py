@@ -99,6 +99,7 @@ def test_a_finished_search_has_nothing_to_do_in_any_order_and_at_any_rate_of_the
     assert finished.planned() == {"report_page": 1, "all": 1}
 
 
+@pytest.mark.slow
 def test_another_losing_candidate_repeats_the_choice_and_no_run_even_if_it_diverges(changed):
     changed.write_study(study([DIVERGING, *RATES]))
     assert changed.planned("searches") == {"train": 1, "choose_rate": 1, "searches": 1}
@@ -125,6 +126,7 @@ def test_another_seed_or_budget_of_the_search_repeats_its_candidates(search, fin
     assert finished.planned("searches") == {"train": 2, "choose_rate": 1, "searches": 1}
 
 
+@pytest.mark.slow
 def test_a_search_in_which_every_candidate_diverges_says_so(changed):
     changed.write_study(study([DIVERGING, 2 * DIVERGING]))
     result = changed.snakemake("searches", check=False)
