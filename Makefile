@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-slow test-faults check documents lock clean
+.PHONY: demo test test-slow test-faults test-slurm check documents lock clean
 
 $(VENV)/.ready: envs/lock.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "Python 3.11 to 3.13 is needed, this is " + sys.version'
@@ -27,6 +27,11 @@ test-slow: $(VENV)/.ready
 
 test-faults: $(VENV)/.ready
 	$(BIN)/python -m pytest -m faults
+
+# installs and starts a Slurm on this machine where it can, and ends it
+test-slurm: $(VENV)/.ready
+	timeout --kill-after 10 300 tests/slurm/install.sh
+	timeout --signal INT --kill-after 60 900 $(BIN)/python -m pytest -m slurm tests/slurm
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

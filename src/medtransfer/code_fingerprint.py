@@ -24,20 +24,20 @@ def code_fingerprint(script: Path, source_root: Path, modules: Iterable[str] = (
         source_root: the folder that holds the package.
         modules: modules that the script imports by a computed name.
     """
-    seen: dict[str, Path] = {}
-    waiting = [*_imported(script), *modules]
+    meaning, imported = _read(script)
+    seen: dict[str, str] = {}
+    waiting = [*imported, *modules]
     while waiting:
         name = waiting.pop()
-        path = _module_file(name, source_root)
-        if name not in seen and path is not None:
-            seen[name] = path
-            waiting.extend(_imported(path))
-    digest = hashlib.sha256()
-    for path in [script, *(seen[name] for name in sorted(seen))]:
-        digest.update(_meaning(path).encode())
-    return digest.hexdigest()[:16]
+        path = None if name in seen else _module_file(name, source_root)
+        if path is not None:
+            seen[name], further = _read(path)
+            waiting.extend(further)
+    texts = [meaning, *(seen[name] for name in sorted(seen))]
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
 
+@cache
 def _module_file(name: str, source_root: Path) -> Path | None:
     base = source_root.joinpath(*name.split("."))
     candidates = (base.with_suffix(".py"), base / "__init__.py")
@@ -45,15 +45,19 @@ def _module_file(name: str, source_root: Path) -> Path | None:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), filename=str(path))
+def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+    """What a file does, as text, and the modules of the package that it imports anywhere.
+
+    The syntax tree isn't kept: a workflow reads hundreds of files.
+    """
+    tree = ast.parse(path.read_text(), filename=str(path))
+    return _dump(tree), _imported(tree)
 
 
-@cache
-def _imported(path: Path) -> tuple[str, ...]:
-    """Modules of the package that a file imports anywhere, with the packages above them."""
+def _imported(tree: ast.Module) -> tuple[str, ...]:
+    """Modules of the package that are imported anywhere, with the packages above them."""
     names: set[str] = set()
-    for node in ast.walk(_tree(path)):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:  # lint bans others
@@ -63,28 +67,38 @@ def _imported(path: Path) -> tuple[str, ...]:
     return tuple(sorted(own | {p for name in own for p in _parents(name)}))
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All that may hold a statement; expressions, most of a tree, never hold one."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.expr):
+            yield child
+            yield from _statements(child)
+
+
 def _parents(name: str) -> Iterator[str]:
     while "." in name:
         name = name.rpartition(".")[0]
         yield name
 
 
-@cache
-def _meaning(path: Path) -> str:
-    return _dump(_tree(path))
-
-
 def _dump(node: object) -> str:
     """A syntax tree as text, without positions, docstrings and empty fields.
 
-    Empty fields are left out because Python versions differ in which of them they have.
+    Empty fields, and empty texts within an f-string, are left out because Python versions differ in
+    which of them they have.
     """
+    if isinstance(node, ast.JoinedStr):
+        return f"JoinedStr({_dump([value for value in node.values if not _is_empty_text(value)])})"
     if isinstance(node, list):
         return "[" + ",".join(_dump(item) for item in _without_docstring(node)) + "]"
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
     return f"{type(node).__name__}({','.join(f'{n}={_dump(v)}' for n, v in fields)})"
+
+
+def _is_empty_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""
 
 
 def _without_docstring(body: list[object]) -> list[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
 import re
@@ -109,6 +110,25 @@ def test_the_same_code_elsewhere_and_at_another_time_has_the_same_fingerprint(fi
 )  # fmt: skip
 def test_how_code_is_written_does_not_count(fingerprint, old, new):
     assert fingerprint(edited(RUN, old, new)) == fingerprint()
+
+
+def test_empty_texts_that_some_versions_of_python_see_in_f_strings_do_not_count(tmp_path, monkeypatch):
+    parse = ast.parse
+
+    def parsed_with_empty_texts(*arguments, **named):
+        tree = parse(*arguments, **named)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                node.values.append(ast.Constant(""))
+        return tree
+
+    for name in ("script.py", "twin.py"):
+        (tmp_path / name).write_text('print(f"{1:{2}}", "")')
+    (tmp_path / "other.py").write_text('print(f"{1:{2}}")')
+    expected = code_fingerprint(tmp_path / "script.py", tmp_path)
+    assert code_fingerprint(tmp_path / "other.py", tmp_path) != expected
+    monkeypatch.setattr(ast, "parse", parsed_with_empty_texts)
+    assert code_fingerprint(tmp_path / "twin.py", tmp_path) == expected
 
 
 def test_comments_and_docstrings_of_the_script_do_not_count(fingerprint):
