@@ -88,7 +88,7 @@ def training_cost(jobs, folder):
         "weights": weights,
     }
     script = BASE / "workflow" / "scripts" / "plan.py"
-    # in a process of its own, since operations are counted with torch
+    # in a process of its own: networks that its table lacks are counted with torch
     outcome = subprocess.run(
         [sys.executable, script, "--config", json.dumps(config), "--jobs"],
         input=json.dumps(wanted),

@@ -85,7 +85,7 @@ rule embed:
         device=CONFIG.hardware.device,
         jobs_per_gpu=CONFIG.hardware.jobs_per_gpu,
     params:
-        model=lambda wildcards: as_argument(CONFIG.models[wildcards.model]),
+        model=lambda wildcards: settings_text("models", wildcards.model),
         split=lambda wildcards, input: f"--split {input.split}" if input.split else "",
         task=lambda wildcards: CONFIG.datasets[wildcards.dataset].task,
         outputs=lambda wildcards: list(CONFIG.datasets[wildcards.dataset].outputs),

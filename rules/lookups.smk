@@ -4,6 +4,7 @@ REQUIRED: rules/common.smk. PROVIDES: paths and arguments as functions of wildca
 """
 
 import json
+from functools import cache
 from types import SimpleNamespace
 
 from medtransfer.config.analyses import (
@@ -16,6 +17,7 @@ from medtransfer.config.load import config_file
 from medtransfer.config.names import LIST_NAMES, fold_list_path, published_fold
 from medtransfer.config.runs import (
     Run,
+    by_dataset,
     candidate_runs,
     pretraining_run,
     weights_model,
@@ -27,7 +29,16 @@ from medtransfer.config.figures import NETWORK_FIGURES
 
 
 def code(script, *modules):
-    """The fingerprint of a script's code: what it does, whatever its comments and its age."""
+    """A params function: the fingerprint of a script's code, whatever its comments and its age.
+
+    A function, so that a job on a cluster, which reads all rules again, reads the code of its own only.
+    """
+    return lambda wildcards: script_fingerprint(script, modules)
+
+
+@cache
+def script_fingerprint(script, modules):
+    """The fingerprint of a script and of the modules that it imports by a computed name."""
     return code_fingerprint(
         BASE / "workflow" / "scripts" / script, BASE / "src", modules
     )
@@ -35,7 +46,19 @@ def code(script, *modules):
 
 def dataset_settings(*keys):
     """A params function: the named settings of the wildcard's data set, as an argument."""
-    return lambda wildcards: as_argument(CONFIG.datasets[wildcards.dataset], keys)
+    return lambda wildcards: settings_text("datasets", wildcards.dataset, keys)
+
+
+@cache
+def settings_text(kind, name, keys=None):
+    """A data set, network or study as an argument, all of it or some keys; the same for many jobs."""
+    return as_argument(getattr(CONFIG, kind)[name], keys)
+
+
+@cache
+def recipe_text(name):
+    """A recipe as an argument of training, which takes no part in a search."""
+    return as_argument(without_search(CONFIG.recipes[name]))
 
 
 def manifest_path(wildcards):
@@ -69,9 +92,14 @@ def fold_list_inputs(wildcards):
 
 def dataset_splits(wildcards):
     """The splits that runs on the data set use, in their order."""
-    return list(
-        dict.fromkeys(run.split for run in RUNS if run.dataset == wildcards.dataset)
-    )
+    runs = all_by_dataset().get(wildcards.dataset, [])
+    return list(dict.fromkeys(run.split for run in runs))
+
+
+@cache
+def all_by_dataset():
+    """All runs, of each data set."""
+    return by_dataset(RUNS)
 
 
 def near_duplicates_flag(wildcards):
@@ -211,14 +239,18 @@ def kept_or_temp(path):
 
 def analysed(wildcards):
     """The runs of a study on one data set whose representations are analysed."""
-    study = CONFIG.studies[wildcards.study]
-    return [run for run in analysed_runs(study) if run.dataset == wildcards.dataset]
+    return analysed_by_dataset(wildcards.study).get(wildcards.dataset, [])
 
 
 def analysed_datasets(study):
     """The data sets of a study's analysed runs, in their order."""
-    runs = analysed_runs(CONFIG.studies[study])
-    return list(dict.fromkeys(run.dataset for run in runs))
+    return list(analysed_by_dataset(study))
+
+
+@cache
+def analysed_by_dataset(study):
+    """The runs of a study whose representations are analysed, of each data set."""
+    return by_dataset(analysed_runs(CONFIG.studies[study]))
 
 
 def activation_files(*names):
@@ -277,12 +309,18 @@ def run_file(run, name):
 
 def dataset_runs(study, dataset):
     """The runs of a study on one data set."""
-    return [run for run in study_runs(CONFIG.studies[study]) if run.dataset == dataset]
+    return runs_by_dataset(study).get(dataset, [])
 
 
 def study_datasets(study):
     """The data sets of a study, in its order."""
-    return list(dict.fromkeys(run.dataset for run in study_runs(CONFIG.studies[study])))
+    return list(runs_by_dataset(study))
+
+
+@cache
+def runs_by_dataset(study):
+    """The runs of a study on each of its data sets."""
+    return by_dataset(study_runs(CONFIG.studies[study]))
 
 
 def study_figures():

@@ -77,10 +77,8 @@ rule train:
         # neither is how its state is saved and what is seen of it
         running=running_flags,
     params:
-        model=lambda wildcards: as_argument(CONFIG.models[wildcards.model]),
-        recipe=lambda wildcards: as_argument(
-            without_search(CONFIG.recipes[wildcards.recipe])
-        ),
+        model=lambda wildcards: settings_text("models", wildcards.model),
+        recipe=lambda wildcards: recipe_text(wildcards.recipe),
         task=lambda wildcards: CONFIG.datasets[wildcards.dataset].task,
         outputs=lambda wildcards: list(CONFIG.datasets[wildcards.dataset].outputs),
         metric=lambda wildcards: CONFIG.datasets[wildcards.dataset].target_metric,

@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from medtransfer.disk_problems import damage_named
 from medtransfer.errors import DataError
+from medtransfer.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,32 @@ def family(table: pd.DataFrame, prefix: str) -> list[str]:
 
 
 def write_table(table: pd.DataFrame, schema: Schema, path: Path) -> None:
-    """Check a table against its schema and write it as parquet, whole or not at all."""
+    """Check a table against its schema and write it as parquet, whole or not at all.
+
+    Each page of the file has a checksum, so that :func:`read_table` notices damage within.
+    """
     schema.check(table)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    table.to_parquet(partial, index=False)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        table.to_parquet(partial, index=False, write_page_checksum=True)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that :func:`write_table` wrote.
+
+    Raises:
+        FileError: no such file, or a damaged one.
+    """
+    with damage_named(path, "parquet table", (ValueError, KeyError, NotImplementedError)):
+        return pd.read_parquet(path, page_checksum_verification=True)
+
+
+def read_tables(paths: Iterable[Path]) -> pd.DataFrame:
+    """The rows of all files; a table without columns where there is no file."""
+    tables = [read_table(path) for path in paths]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all."""
+    with written_whole(path) as partial:
+        table.to_csv(partial, index=False, lineterminator="\n")

@@ -60,7 +60,7 @@ def test_a_script_runs_by_hand():
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_every_script_belongs_to_a_rule_or_is_run_by_hand(path):
-    if path.stem == "calibrate":
+    if path.stem in ("calibrate", "count_networks"):
         return
     assert any(f"/{path.name} " in rules.read_text() for rules in RULES)
 

@@ -275,7 +275,7 @@ def test_a_damaged_file_is_refused(tmp_path, kept):
     whole = EmbeddedImages(np.zeros((30, 5), dtype=np.float32), None, np.zeros(30))
     write_embedding(whole, NAMES, path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match=r"e\.safetensors: not a file of embedded images, or a damaged"):
+    with pytest.raises(DataError, match=r"e\.safetensors: damaged, no whole file of embedded images"):
         read_embedding(path)
 
 

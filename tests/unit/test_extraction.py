@@ -440,7 +440,7 @@ def test_what_is_not_a_file_of_activations_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_activations(path)
     path.write_bytes(b"no safetensors")
-    with pytest.raises(DataError, match="not a file of activations"):
+    with pytest.raises(DataError, match="damaged, no whole file of activations"):
         read_activations(path)
     from safetensors.numpy import save_file
 

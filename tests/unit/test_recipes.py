@@ -13,10 +13,10 @@ from torch import nn
 
 from medtransfer.config.argument import settings_argument
 from medtransfer.config.recipe import AugmentationSettings, RecipeSettings
+from medtransfer.config.stages import stage_recipes
 from medtransfer.config.typed import parse, read_settings
 from medtransfer.errors import ConfigError
 from medtransfer.training.optimisation import Schedule, build_optimizer
-from medtransfer.training.stages import stage_recipes
 
 FOLDER = Path(__file__).parents[2] / "config" / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

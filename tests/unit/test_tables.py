@@ -143,5 +143,5 @@ def test_a_table_is_written_beside_its_place_and_moved_there_at_the_end(tmp_path
     write_table(table(), SCHEMA, path)
     assert path.is_file()
     assert targets[0] != path
-    assert targets[0].parent == path.parent
+    assert targets[0].parent.parent == path.parent
     assert not targets[0].exists()

@@ -7,6 +7,7 @@ from medtransfer.config.access import AdapterSettings
 from medtransfer.config.argument import add_settings
 from medtransfer.data.adapters import adapt
 from medtransfer.errors import shown_plainly
+from medtransfer.tables import write_csv
 
 
 def main() -> None:
@@ -15,11 +16,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="folder of the published files")
     parser.add_argument("--output", type=Path, required=True, help="CSV table to write")
     arguments = parser.parse_args()
-    table = adapt(arguments.folder, arguments.adapter)
-    # written whole or not at all
-    unfinished = arguments.output.with_name(arguments.output.name + ".part")
-    table.to_csv(unfinished, index=False, lineterminator="\n")
-    unfinished.replace(arguments.output)
+    write_csv(adapt(arguments.folder, arguments.adapter), arguments.output)
 
 
 if __name__ == "__main__":

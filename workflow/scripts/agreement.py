@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.errors import shown_plainly
 from medtransfer.representation.analysed import AGREEMENTS, agreement_of_runs
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -21,8 +19,8 @@ def main() -> None:
     add_settings(parser, "--dataset", DatasetSettings)
     add("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
-    predictions = [pd.read_parquet(path) for path in arguments.predictions]
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
+    predictions = [read_table(path) for path in arguments.predictions]
     table = agreement_of_runs(runs, predictions, arguments.dataset)
     write_table(table, AGREEMENTS, arguments.output)
 

@@ -1,16 +1,15 @@
 """Count what a data set and its splits hold, and what is wrong with them."""
 
 import argparse
-import json
 from pathlib import Path
-
-import pandas as pd
 
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.audit import audit_dataset
 from medtransfer.data.audit_page import audit_page
 from medtransfer.errors import shown_plainly
+from medtransfer.files import write_json, write_text
+from medtransfer.tables import read_table
 
 
 def main() -> None:
@@ -24,11 +23,11 @@ def main() -> None:
     add("--page", type=Path, required=True, help="HTML page to write")
     arguments = parser.parse_args()
     names = ("samples", "rejected", "duplicates")
-    tables = {name: pd.read_parquet(arguments.folder / f"{name}.parquet") for name in names}
-    splits = {path.stem: pd.read_parquet(path) for path in arguments.split}
+    tables = {name: read_table(arguments.folder / f"{name}.parquet") for name in names}
+    splits = {path.stem: read_table(path) for path in arguments.split}
     audit = audit_dataset(**tables, splits=splits, dataset=arguments.dataset)
-    arguments.output.write_text(json.dumps(audit, indent=2) + "\n")
-    arguments.page.write_text(audit_page(arguments.name, audit, arguments.dataset))
+    write_json(arguments.output, audit)
+    write_text(arguments.page, audit_page(arguments.name, audit, arguments.dataset))
 
 
 if __name__ == "__main__":

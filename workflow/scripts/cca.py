@@ -9,7 +9,7 @@ from medtransfer.errors import shown_plainly
 from medtransfer.representation.analysed import by_split
 from medtransfer.representation.cca_protocols import TOP_LAYERS
 from medtransfer.representation.cca_table import CCA, cca_table, top_layers
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     add("--cca", type=Path, required=True, help="parquet table to write")
     add("--top-layers", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
     tables = [cca_table(networks) for networks in by_split(runs, arguments.activations)]
     table = pd.concat(tables, ignore_index=True)
     write_table(table, CCA, arguments.cca)

@@ -9,6 +9,7 @@ from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.manifest import read_manifest
 from medtransfer.errors import shown_plainly
+from medtransfer.files import write_text
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = len(read_manifest(arguments.manifest, arguments.dataset))
     digest = hashlib.sha256(arguments.manifest.read_bytes()).hexdigest()
-    arguments.output.write_text(json.dumps({"rows": rows, "sha256": digest}) + "\n")
+    write_text(arguments.output, json.dumps({"rows": rows, "sha256": digest}) + "\n")
 
 
 if __name__ == "__main__":

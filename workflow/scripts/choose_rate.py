@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from medtransfer.errors import shown_plainly
+from medtransfer.files import read_json, write_text
 from medtransfer.tables import write_table
 from medtransfer.training.search import SEARCHES, search_table
 
@@ -17,11 +18,11 @@ def main() -> None:
     add("--choice", type=Path, required=True, help="JSON file to write, which holds the rate alone")
     add("--candidates", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    records = [json.loads(path.read_text()) for path in arguments.record]
+    records = [read_json(path) for path in arguments.record]
     table = search_table(arguments.cell.split("/"), records)
     (rate,) = table.loc[table["chosen"], "learning_rate"]
     write_table(table, SEARCHES, arguments.candidates)
-    arguments.choice.write_text(json.dumps({"learning_rate": rate}) + "\n")
+    write_text(arguments.choice, json.dumps({"learning_rate": rate}) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from medtransfer.errors import shown_plainly
 from medtransfer.representation.analysed import by_split
 from medtransfer.representation.cka_table import CKA, cka_of_points, cka_table
 from medtransfer.representation.zoo_map import ZOO_MAP, zoo_map
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     add("--cka", type=Path, required=True, help="parquet table to write")
     add("--zoo-map", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
     tables, maps = [], []
     for networks in by_split(runs, arguments.activations):
         values = cka_of_points(networks)

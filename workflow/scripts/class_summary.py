@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.statistics.class_summary import CLASS_SUMMARY, summarise_classes
-from medtransfer.tables import write_table
+from medtransfer.tables import read_tables, write_table
 
 
 def main() -> None:
@@ -19,10 +17,7 @@ def main() -> None:
     add_settings(parser, "--study", StudySettings)
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    classes, metrics = (
-        pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
-        for paths in (arguments.classes, arguments.metrics)
-    )
+    classes, metrics = (read_tables(paths) for paths in (arguments.classes, arguments.metrics))
     summary = summarise_classes(classes, metrics, arguments.study.confidence)
     write_table(summary, CLASS_SUMMARY, arguments.output)
 

@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.statistics.comparison import GAINS, SUMMARY, compare, summarise
-from medtransfer.tables import write_table
+from medtransfer.tables import read_tables, write_table
 
 
 def main() -> None:
@@ -19,7 +17,7 @@ def main() -> None:
     parser.add_argument("--summary", type=Path, required=True, help="parquet table to write")
     parser.add_argument("--gains", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    metrics = pd.concat([pd.read_parquet(path) for path in arguments.metrics], ignore_index=True)
+    metrics = read_tables(arguments.metrics)
     summary = summarise(metrics, arguments.study.confidence)
     write_table(summary, SUMMARY, arguments.summary)
     write_table(compare(metrics, arguments.study), GAINS, arguments.gains)

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
@@ -15,7 +13,7 @@ from medtransfer.statistics.convergence import (
     convergence_table,
 )
 from medtransfer.statistics.convergence_means import CONVERGENCE_MEANS, convergence_means
-from medtransfer.tables import write_table
+from medtransfer.tables import read_tables, write_table
 
 
 def main() -> None:
@@ -28,7 +26,7 @@ def main() -> None:
     add("--means", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     study = arguments.study
-    curves = pd.concat([pd.read_parquet(path) for path in arguments.curves], ignore_index=True)
+    curves = read_tables(arguments.curves)
     convergence = convergence_table(
         curves,
         study.reference,

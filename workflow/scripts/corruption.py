@@ -11,7 +11,7 @@ from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.shift import CORRUPTION, corruption_table
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -25,15 +25,15 @@ def main() -> None:
     add_settings(parser, "--study", StudySettings)
     add("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    runs = pd.read_parquet(arguments.runs)
-    predictions = [pd.read_parquet(path) for path in arguments.predictions]
+    runs = read_table(arguments.runs)
+    predictions = [read_table(path) for path in arguments.predictions]
     corrupted = [read_corrupted(arguments.shift / path, arguments.corruptions) for path in runs["path"]]
     table = corruption_table(runs, predictions, corrupted, arguments.dataset, arguments.study)
     write_table(table, CORRUPTION, arguments.output)
 
 
 def read_corrupted(folder: Path, corruptions: list[str]) -> pd.DataFrame:
-    tables = [pd.read_parquet(folder / f"{corruption}.parquet") for corruption in corruptions]
+    tables = [read_table(folder / f"{corruption}.parquet") for corruption in corruptions]
     return pd.concat(tables, ignore_index=True)
 
 

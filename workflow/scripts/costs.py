@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.statistics.costs import COSTS, cost_table
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -20,7 +18,7 @@ def main() -> None:
     add_settings(parser, "--study", StudySettings)
     add("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    records, gains = pd.read_parquet(arguments.records), pd.read_parquet(arguments.gains)
+    records, gains = read_table(arguments.records), read_table(arguments.gains)
     write_table(cost_table(records, gains, arguments.study), COSTS, arguments.output)
 
 

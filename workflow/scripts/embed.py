@@ -36,10 +36,10 @@ def main() -> None:
     with leased_device(arguments.device, arguments.jobs_per_gpu) as device:
         # imported only now: the device must be chosen before torch looks for one
         import numpy as np
-        import pandas as pd
         import torch
 
         from medtransfer.data.splits import training_subset
+        from medtransfer.data.stored_images import check_pixels, read_images
         from medtransfer.models.weights import load_weights
         from medtransfer.representation.embedding import (
             SourceNetwork,
@@ -47,18 +47,21 @@ def main() -> None:
             embed,
             write_embedding,
         )
+        from medtransfer.tables import read_table
         from medtransfer.training.job import label_array
 
         torch.set_num_threads(arguments.threads)
         keep_all_memory()
-        images = np.load(arguments.images, mmap_mode="r")
-        samples = pd.read_parquet(arguments.samples)
+        samples = read_table(arguments.samples)
+        images = read_images(arguments.images, len(samples))
         rows = np.arange(len(samples))
         if arguments.split is not None:
-            rows = training_subset(pd.read_parquet(arguments.split), "full")
+            rows = training_subset(read_table(arguments.split), "full")
         labels = label_array(samples, arguments.outputs, arguments.task)
         network = SourceNetwork(arguments.model, *load_weights(arguments.weights))
-        found = embed(network, images, labels, drawn_rows(rows, bank), torch.device(device))
+        rows = drawn_rows(rows, bank)
+        check_pixels(images, samples, rows)
+        found = embed(network, images, labels, rows, torch.device(device))
         write_embedding(found, arguments.names, arguments.output)
 
 

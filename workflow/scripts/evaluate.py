@@ -1,10 +1,7 @@
 """Metrics, metrics of each class, diagrams and validation curves of a study's runs on one data set."""
 
 import argparse
-import json
 from pathlib import Path
-
-import pandas as pd
 
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
@@ -24,7 +21,8 @@ from medtransfer.evaluation.results import (
     run_metrics,
     study_predictions,
 )
-from medtransfer.tables import write_table
+from medtransfer.files import read_json
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -42,10 +40,10 @@ def main() -> None:
     add("--curves", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     dataset = arguments.dataset
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
     folders = [arguments.root / path for path in runs["path"]]
     predictions = study_predictions(runs, arguments.root, arguments.shift, dataset)
-    records = [json.loads((folder / "run.json").read_text()) for folder in folders]
+    records = [read_json(folder / "run.json") for folder in folders]
     metrics = [run_metrics(p, dataset, r) for p, r in zip(predictions, records, strict=True)]
     write_table(join_runs(runs, metrics), METRICS, arguments.metrics)
     for measure, schema, path in (
@@ -56,7 +54,7 @@ def main() -> None:
         tables = [measure(table, dataset) for table in predictions]
         write_table(join_runs(runs, tables), schema, path)
     curves = [
-        pd.read_parquet(folder / "history.parquet").assign(metric=dataset.target_metric)
+        read_table(folder / "history.parquet").assign(metric=dataset.target_metric)
         for folder in folders
     ]
     write_table(join_runs(runs, curves)[list(CURVES.columns)], CURVES, arguments.curves)

@@ -1,10 +1,10 @@
 """Make the network of a finished pre-training run a source of weights."""
 
 import argparse
-import json
 from pathlib import Path
 
 from medtransfer.errors import shown_plainly
+from medtransfer.files import read_json
 from medtransfer.models.checkpoints import read_checkpoint
 from medtransfer.models.weights import Sidecar, save_weights
 
@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the run")
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
     arguments = parser.parse_args()
-    facts = json.loads((arguments.run / "run.json").read_text())
+    facts = read_json(arguments.run / "run.json")
     about = Sidecar(
         origin=f"trained here, {arguments.run}",
         sha256="",

@@ -4,8 +4,6 @@ import argparse
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
@@ -15,7 +13,7 @@ from medtransfer.statistics.gain_factors import (
     gain_factors,
     gain_points,
 )
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, read_tables, write_table
 
 
 def main() -> None:
@@ -29,9 +27,9 @@ def main() -> None:
     add("--points", type=Path, required=True, help="parquet table to write: a row a gain")
     add("--models", type=Path, required=True, help="parquet table to write: a row a term")
     arguments = parser.parse_args()
-    metrics = pd.concat([pd.read_parquet(path) for path in arguments.metrics], ignore_index=True)
-    distances = pd.read_parquet(arguments.distances) if arguments.distances else None
-    gains = pd.read_parquet(arguments.gains)
+    metrics = read_tables(arguments.metrics)
+    distances = read_table(arguments.distances) if arguments.distances else None
+    gains = read_table(arguments.gains)
     points = gain_points(gains, metrics, arguments.families, distances, arguments.study)
     write_table(points, GAIN_POINTS, arguments.points)
     write_table(gain_factors(points, arguments.study), GAIN_FACTORS, arguments.models)

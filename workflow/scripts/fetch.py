@@ -1,7 +1,6 @@
 """Fetch the files of a public data set, verify them, and check that all that is expected is there."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -9,6 +8,8 @@ from medtransfer.config.access import AccessSettings
 from medtransfer.config.argument import add_settings
 from medtransfer.data.fetch import fetch
 from medtransfer.errors import shown_plainly
+from medtransfer.files import write_json
+from medtransfer.locks import PATIENCE_SECONDS, hidden_folder
 
 
 def main() -> None:
@@ -24,10 +25,9 @@ def main() -> None:
         print(f"{name}: {line}", flush=True)
 
     sys.stdout.reconfigure(errors="backslashreplace")  # a client may say what a terminal can't show
-    record = fetch(arguments.access, arguments.folder, arguments.connections, show)
-    part = arguments.output.with_name(f"{arguments.output.name}.part")
-    part.write_text(json.dumps(record, indent=2) + "\n")
-    part.replace(arguments.output)
+    with hidden_folder(arguments.folder / ".fetching", PATIENCE_SECONDS, "fetching these files"):
+        record = fetch(arguments.access, arguments.folder, arguments.connections, show)
+    write_json(arguments.output, record)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.names import distinguish_recipes
 from medtransfer.figures.rows import drawn_rows
 from medtransfer.figures.style import apply_style, save_figure
+from medtransfer.tables import read_table, write_csv
 
 
 def table_argument(text: str) -> tuple[str, list[Path]]:
@@ -17,9 +18,9 @@ def table_argument(text: str) -> tuple[str, list[Path]]:
     return name, [Path(path) for path in paths.split(",") if path]
 
 
-def read_table(paths: list[Path]) -> pd.DataFrame:
+def read_rows(paths: list[Path]) -> pd.DataFrame:
     """The rows of all files; a table without columns where there is no file."""
-    tables = [pd.read_parquet(path) for path in paths]
+    tables = [read_table(path) for path in paths]
     return pd.concat(tables) if tables else pd.DataFrame()
 
 
@@ -38,12 +39,12 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help="CSV table of what the figure shows")
     arguments = parser.parse_args()
     apply_style()
-    tables = {name: read_table(paths) for name, paths in arguments.table}
+    tables = {name: read_rows(paths) for name, paths in arguments.table}
     module = importlib.import_module(f"medtransfer.figures.{arguments.name}")
     tables = distinguish_recipes(tables)
     save_figure(module.draw(tables), arguments.output)
     if arguments.rows is not None:
-        drawn_rows(module.select(tables)).to_csv(arguments.rows, index=False)
+        write_csv(drawn_rows(module.select(tables)), arguments.rows)
 
 
 if __name__ == "__main__":

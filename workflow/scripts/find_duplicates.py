@@ -3,12 +3,10 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from medtransfer.data.duplicates import DUPLICATES, find_duplicates
+from medtransfer.data.stored_images import read_images
 from medtransfer.errors import shown_plainly
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -19,8 +17,8 @@ def main() -> None:
     add("--exact-only", action="store_true", help="look for equal images only")
     add("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    samples = pd.read_parquet(arguments.samples)
-    images = np.load(arguments.images, mmap_mode="r")
+    samples = read_table(arguments.samples)
+    images = read_images(arguments.images, len(samples))
     pairs = find_duplicates(samples, images, near=not arguments.exact_only)
     write_table(pairs, DUPLICATES, arguments.output)
 

@@ -7,6 +7,7 @@ from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import GeneratorSettings
 from medtransfer.data.embedded.generate import generate_dataset
 from medtransfer.errors import shown_plainly
+from medtransfer.locks import PATIENCE_SECONDS, hidden_folder
 
 
 def main() -> None:
@@ -14,7 +15,8 @@ def main() -> None:
     add_settings(parser, "--generator", GeneratorSettings)
     parser.add_argument("--folder", type=Path, required=True, help="where the data set goes")
     arguments = parser.parse_args()
-    generate_dataset(arguments.generator, arguments.folder)
+    with hidden_folder(arguments.folder / ".drawing", PATIENCE_SECONDS, "drawing this data set"):
+        generate_dataset(arguments.generator, arguments.folder)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from medtransfer.config.argument import add_settings
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.source import WeightFileSettings
 from medtransfer.errors import shown_plainly
+from medtransfer.locks import PATIENCE_SECONDS, hidden_folder
 from medtransfer.models.source import import_weights
 from medtransfer.models.weights import save_weights
 
@@ -22,8 +23,10 @@ def main() -> None:
     def show(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    state, sidecar = import_weights(arguments.file, arguments.model, show)
-    save_weights(state, arguments.output, sidecar)
+    hidden = arguments.output.with_name(f".{arguments.output.stem}.import")
+    with hidden_folder(hidden, PATIENCE_SECONDS, f"bringing {arguments.output}"):
+        state, sidecar = import_weights(arguments.file, arguments.model, show)
+        save_weights(state, arguments.output, sidecar)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,10 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.results import join_runs
 from medtransfer.representation.analysed import JOINED
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -19,8 +17,8 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="one a run, in order")
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
-    tables = [pd.read_parquet(path) for path in arguments.tables]
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
+    tables = [read_table(path) for path in arguments.tables]
     write_table(join_runs(runs, tables), JOINED[arguments.kind], arguments.output)
 
 

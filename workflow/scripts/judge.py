@@ -11,7 +11,7 @@ from medtransfer.errors import shown_plainly
 from medtransfer.statistics.sparing import SPARING, sparing
 from medtransfer.statistics.transfer import DEPTH_CURVES, REUSE, depth_curves, reuse_shares
 from medtransfer.statistics.verdict import VERDICTS, judge
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, read_tables, write_table
 
 
 def main() -> None:
@@ -26,8 +26,8 @@ def main() -> None:
     add("--sparing", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     study = arguments.study
-    metrics = pd.concat([pd.read_parquet(path) for path in arguments.metrics], ignore_index=True)
-    patients = [pd.read_parquet(path) for path in arguments.patients]
+    metrics = read_tables(arguments.metrics)
+    patients = [read_table(path) for path in arguments.patients]
     joined = pd.concat(patients, ignore_index=True) if patients else None
     write_table(judge(metrics, study, joined), VERDICTS, arguments.verdicts)
     write_table(reuse_shares(metrics, study), REUSE, arguments.reuse)

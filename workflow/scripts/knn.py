@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.errors import shown_plainly
 from medtransfer.representation.analysed import KNN_BY_DEPTH, knn_by_depth
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -23,8 +21,8 @@ def main() -> None:
     add("--neighbours", type=int, default=200)
     add("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
-    samples = pd.read_parquet(arguments.samples)
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
+    samples = read_table(arguments.samples)
     table = knn_by_depth(runs, arguments.activations, samples, arguments.dataset, arguments.neighbours)
     write_table(table, KNN_BY_DEPTH, arguments.output)
 

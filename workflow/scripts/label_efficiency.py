@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.label_efficiency import LABEL_EFFICIENCY, label_efficiency
-from medtransfer.tables import write_table
+from medtransfer.tables import read_tables, write_table
 
 
 def main() -> None:
@@ -19,7 +17,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     study = arguments.study
-    metrics = pd.concat([pd.read_parquet(path) for path in arguments.metrics], ignore_index=True)
+    metrics = read_tables(arguments.metrics)
     found = label_efficiency(metrics, study.reference, study.confidence, study.statistics.resamples)
     write_table(found, LABEL_EFFICIENCY, arguments.output)
 

@@ -4,11 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.errors import shown_plainly
 from medtransfer.statistics.networks import NETWORKS, networks
-from medtransfer.tables import write_table
+from medtransfer.tables import read_tables, write_table
 
 
 def main() -> None:
@@ -18,7 +16,7 @@ def main() -> None:
     add("--families", type=json.loads, required=True, help="JSON text: network to its family")
     add("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    metrics = pd.concat([pd.read_parquet(path) for path in arguments.metrics], ignore_index=True)
+    metrics = read_tables(arguments.metrics)
     write_table(networks(metrics, arguments.families), NETWORKS, arguments.output)
 
 

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.study import StudySettings
@@ -12,7 +10,7 @@ from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.results import study_predictions
 from medtransfer.statistics.patients import PATIENT_INTERVALS, patient_intervals
 from medtransfer.statistics.run_pairs import RUN_PAIRS, run_pairs
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -28,7 +26,7 @@ def main() -> None:
     add("--run-pairs", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     dataset, study = arguments.dataset, arguments.study
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
     predictions = study_predictions(runs, arguments.root, arguments.shift, dataset)
     intervals = patient_intervals(runs, predictions, dataset, study)
     write_table(intervals, PATIENT_INTERVALS, arguments.intervals)

@@ -1,7 +1,6 @@
 """What a finished run says of the images of another data set."""
 
 import argparse
-import json
 from pathlib import Path
 
 from medtransfer.allocation import keep_all_memory
@@ -9,6 +8,7 @@ from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.external import ExternalSettings
 from medtransfer.errors import shown_plainly
+from medtransfer.files import write_json
 from medtransfer.training.devices import leased_device
 
 
@@ -49,19 +49,21 @@ def main() -> None:
         predictor = read_predictor(arguments.record.parent, store.images, torch.device(device))
         found = predict_external(predictor, external(arguments), store, arguments.dataset)
         write_table(found[0], PREDICTIONS, arguments.predictions)
-        arguments.counts.write_text(json.dumps(found[1], indent=2) + "\n")
+        write_json(arguments.counts, found[1])
 
 
 def external(arguments: argparse.Namespace):
-    import numpy as np
-    import pandas as pd
-
+    from medtransfer.data.stored_images import check_pixels, read_images
+    from medtransfer.tables import read_table
     from medtransfer.training.prediction_job import External
 
+    samples = read_table(arguments.external_samples)
+    images = read_images(arguments.external_images, len(samples))
+    check_pixels(images, samples, samples.index.to_numpy())
     return External(
         arguments.name,
-        np.load(arguments.external_images, mmap_mode="r"),
-        pd.read_parquet(arguments.external_samples),
+        images,
+        samples,
         arguments.external_dataset,
         arguments.classes,
     )

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.errors import shown_plainly
 from medtransfer.statistics.gain_prediction import (
     PREDICTED_GAINS,
@@ -12,7 +10,7 @@ from medtransfer.statistics.gain_prediction import (
     predicted_gains,
     prediction_errors,
 )
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -24,8 +22,8 @@ def main() -> None:
     add("--predicted", type=Path, required=True, help="parquet table to write")
     add("--errors", type=Path, required=True, help="parquet table to write: a row a predictor")
     arguments = parser.parse_args()
-    scores = pd.read_parquet(arguments.scores) if arguments.scores else None
-    predicted = predicted_gains(pd.read_parquet(arguments.points), scores, arguments.confidence)
+    scores = read_table(arguments.scores) if arguments.scores else None
+    predicted = predicted_gains(read_table(arguments.points), scores, arguments.confidence)
     write_table(predicted, PREDICTED_GAINS, arguments.predicted)
     write_table(prediction_errors(predicted, arguments.confidence), PREDICTION_ERRORS, arguments.errors)
 

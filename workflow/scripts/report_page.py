@@ -4,14 +4,14 @@ import argparse
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import DataError, shown_plainly
 from medtransfer.evaluation.names import distinguish_recipes
+from medtransfer.files import read_json, write_text
 from medtransfer.pictures import picture
 from medtransfer.reporting import Settings, StudyFigure, StudyTables, study_report
+from medtransfer.tables import read_table, read_tables
 
 CAPTIONS = Path(__file__).resolve().parents[1] / "report"
 
@@ -30,21 +30,16 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     add("--figures", type=Path, nargs="*", default=[], help="PNG file of each figure")
 
 
-def read_tables(arguments: argparse.Namespace) -> StudyTables:
+def study_tables(arguments: argparse.Namespace) -> StudyTables:
     names = ("summary", "verdicts", "sparing")
-    named = distinguish_recipes({name: pd.read_parquet(getattr(arguments, name)) for name in names})
+    named = distinguish_recipes({name: read_table(getattr(arguments, name)) for name in names})
     return StudyTables(
         **named,
-        factors=pd.read_parquet(arguments.factors),
-        searches=read_all(arguments.search),
-        metrics=read_all(arguments.metrics),
-        records=read_all(arguments.records),
+        factors=read_table(arguments.factors),
+        searches=read_tables(arguments.search),
+        metrics=read_tables(arguments.metrics),
+        records=read_tables(arguments.records),
     )
-
-
-def read_all(paths: list[Path]) -> pd.DataFrame:
-    """The rows of all files; a table without columns where there is no file."""
-    return pd.concat(map(pd.read_parquet, paths), ignore_index=True) if paths else pd.DataFrame()
 
 
 def read_figure(path: Path) -> StudyFigure:
@@ -67,12 +62,12 @@ def main() -> None:
     add("--configuration", type=json.loads, default={}, help="JSON: the settings to show")
     add("--output", type=Path, required=True, help="HTML page to write")
     arguments = parser.parse_args()
-    audits = {path.parent.name: json.loads(path.read_text()) for path in arguments.audit}
+    audits = {path.parent.name: read_json(path) for path in arguments.audit}
     settings = Settings(arguments.name, arguments.study, arguments.origins, arguments.configuration)
     findings = arguments.findings.read_text().strip()
     figures = [read_figure(path) for path in arguments.figures]
-    page = study_report(settings, findings, read_tables(arguments), audits, figures)
-    arguments.output.write_text(page, encoding="utf-8")
+    page = study_report(settings, findings, study_tables(arguments), audits, figures)
+    write_text(arguments.output, page)
 
 
 if __name__ == "__main__":

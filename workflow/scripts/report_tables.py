@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.names import distinguish_recipes
+from medtransfer.files import write_text
 from medtransfer.reporting import summary_csv
 from medtransfer.statistics.findings import write_findings
+from medtransfer.tables import read_table, write_csv
 
 
 def main() -> None:
@@ -24,10 +24,10 @@ def main() -> None:
     add("--findings", type=Path, required=True, help="text to write")
     arguments = parser.parse_args()
     names = ("summary", "verdicts", "sparing")
-    tables = distinguish_recipes({name: pd.read_parquet(getattr(arguments, name)) for name in names})
+    tables = distinguish_recipes({name: read_table(getattr(arguments, name)) for name in names})
     findings = write_findings(tables["verdicts"], tables["sparing"], arguments.study)
-    arguments.findings.write_text(findings + "\n")
-    summary_csv(tables["summary"]).to_csv(arguments.csv, index=False)
+    write_text(arguments.findings, findings + "\n")
+    write_csv(summary_csv(tables["summary"]), arguments.csv)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from medtransfer.evaluation.run_records import (
     record_table,
     recorded_runs,
 )
+from medtransfer.files import read_json
 from medtransfer.planning.finished import FILES
 from medtransfer.tables import write_table
 
@@ -29,7 +30,7 @@ def searches_argument(text: str) -> dict[str, Search]:
 def read_row(recorded: RecordedRun, root: Path) -> dict[str, object]:
     path = root / recorded.run.path / "run.json"
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         day = datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
     except (FileNotFoundError, ValueError) as error:
         raise DataError(f"{path}: can't be read: {error}; allowed: the record of a run") from error

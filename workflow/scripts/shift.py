@@ -3,15 +3,13 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.results import study_predictions
 from medtransfer.evaluation.shift import SHIFT, shift_table
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -26,7 +24,7 @@ def main() -> None:
     add("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     dataset = arguments.dataset
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
     predictions = study_predictions(runs, arguments.root, arguments.shift, dataset)
     write_table(shift_table(runs, predictions, dataset, arguments.study), SHIFT, arguments.output)
 

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
@@ -14,7 +12,7 @@ from medtransfer.statistics.similarity_gains import (
     similarity_gain_points,
     similarity_gains,
 )
-from medtransfer.tables import write_table
+from medtransfer.tables import read_tables, write_table
 
 
 def main() -> None:
@@ -26,10 +24,7 @@ def main() -> None:
     add("--points", type=Path, required=True, help="parquet table to write: the runs")
     add("--correlations", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    cca, metrics = (
-        pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
-        for paths in (arguments.cca, arguments.metrics)
-    )
+    cca, metrics = (read_tables(paths) for paths in (arguments.cca, arguments.metrics))
     points = similarity_gain_points(cca, metrics, arguments.study)
     write_table(points, SIMILARITY_GAIN_POINTS, arguments.points)
     found = similarity_gains(points, arguments.study.confidence)

@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.data.splits import SPLIT, make_split
 from medtransfer.errors import shown_plainly
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -20,8 +18,8 @@ def main() -> None:
     parser.add_argument("--split", required=True, help="holdout, published[-<fold>], cv<folds>-<fold>")
     parser.add_argument("--output", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    samples = pd.read_parquet(arguments.samples)
-    duplicates = pd.read_parquet(arguments.duplicates)
+    samples = read_table(arguments.samples)
+    duplicates = read_table(arguments.duplicates)
     split = make_split(samples, duplicates, arguments.dataset, arguments.split)
     write_table(split, SPLIT, arguments.output)
 

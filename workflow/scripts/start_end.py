@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.errors import shown_plainly
 from medtransfer.representation.start_end import (
     START_END,
@@ -12,7 +10,7 @@ from medtransfer.representation.start_end import (
     start_end,
     start_end_correlations,
 )
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -22,7 +20,7 @@ def main() -> None:
     add("--start-end", type=Path, required=True, help="parquet table to write")
     add("--correlations", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    table = start_end(pd.read_parquet(arguments.cca))
+    table = start_end(read_table(arguments.cca))
     write_table(table, START_END, arguments.start_end)
     write_table(start_end_correlations(table), START_END_CORRELATION, arguments.correlations)
 

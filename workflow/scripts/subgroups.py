@@ -3,14 +3,12 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.config.argument import add_settings
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.study import StudySettings
 from medtransfer.errors import shown_plainly
 from medtransfer.evaluation.subgroups import SUBGROUP_GAPS, SUBGROUPS, subgroup_tables
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -25,11 +23,9 @@ def main() -> None:
     add("--groups", type=Path, required=True, help="parquet table to write")
     add("--gaps", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
-    runs = pd.read_parquet(arguments.runs).query("dataset == @arguments.name")
-    predictions = [
-        pd.read_parquet(arguments.root / path / "predictions.parquet") for path in runs["path"]
-    ]
-    samples = pd.read_parquet(arguments.samples)
+    runs = read_table(arguments.runs).query("dataset == @arguments.name")
+    predictions = [read_table(arguments.root / path / "predictions.parquet") for path in runs["path"]]
+    samples = read_table(arguments.samples)
     found = subgroup_tables(runs, predictions, samples, arguments.dataset, arguments.study)
     write_table(found.groups, SUBGROUPS, arguments.groups)
     write_table(found.gaps, SUBGROUP_GAPS, arguments.gaps)

@@ -1,7 +1,7 @@
 """Train one run: weights, predictions, validation curve, and a record of how they were made."""
 
 import argparse
-import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +14,11 @@ from medtransfer.config.model import ModelSettings
 from medtransfer.config.recipe import RecipeSettings
 from medtransfer.config.search import with_choice
 from medtransfer.errors import shown_plainly
+from medtransfer.files import read_json, write_json
+from medtransfer.locks import locked_folder, remove_locked
 from medtransfer.training.determinism import make_deterministic, prepare_deterministic
 from medtransfer.training.devices import leased_device
-from medtransfer.training.lock import locked_folder, remove_locked
+from medtransfer.training.lost_device import lost_device_named
 from medtransfer.training.stopping import Stopped, StopRequest
 
 SOURCE_ROOT = Path(medtransfer.__file__).parents[1]
@@ -98,21 +100,22 @@ def run(arguments: argparse.Namespace, device: str, state: Path, stop: StopReque
     room = None if arguments.images_mb is None else int(arguments.images_mb * 2**20)
     store = read_store(arguments.images, arguments.samples, arguments.split, room)
     plan = specification(arguments, sidecar)
-    result = train(
-        replace(plan, arithmetic=arithmetic(arguments, plan, store, device)),
-        store,
-        arguments.subset,
-        weights,
-        device,
-        oversight(arguments, keeper),
-    )
+    with lost_device_named(os.environ.get("CUDA_VISIBLE_DEVICES", device), keeper.kept):
+        result = train(
+            replace(plan, arithmetic=arithmetic(arguments, plan, store, device)),
+            store,
+            arguments.subset,
+            weights,
+            device,
+            oversight(arguments, keeper),
+        )
     write(result, arguments.folder, {"weights_sha256": sidecar.sha256})
 
 
 def specification(arguments: argparse.Namespace, sidecar):
     from medtransfer.training.specification import Specification
 
-    choice = json.loads(arguments.choice.read_text()) if arguments.choice else {}
+    choice = read_json(arguments.choice) if arguments.choice else {}
     return Specification(
         task=arguments.task,
         outputs=tuple(arguments.outputs),
@@ -164,7 +167,7 @@ def write(result, folder: Path, facts: dict[str, str]) -> None:
     write_state(result.weights, folder / "model.safetensors")
     write_table(result.predictions, PREDICTIONS, folder / "predictions.parquet")
     write_table(result.history, HISTORY, folder / "history.parquet")
-    (folder / "run.json").write_text(json.dumps({**result.facts, **facts}, indent=2) + "\n")
+    write_json(folder / "run.json", {**result.facts, **facts})
 
 
 if __name__ == "__main__":

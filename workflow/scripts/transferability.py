@@ -4,8 +4,6 @@ import argparse
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from medtransfer.errors import shown_plainly
 from medtransfer.representation.analysed import SCORES_AND_GAINS, scores_and_gains
 from medtransfer.representation.embedding import read_embedding
@@ -13,7 +11,7 @@ from medtransfer.representation.rank_correlation import (
     TRANSFERABILITY_CORRELATION,
     transferability_correlations,
 )
-from medtransfer.tables import write_table
+from medtransfer.tables import read_table, write_table
 
 
 def main() -> None:
@@ -28,7 +26,7 @@ def main() -> None:
     add("--correlations", type=Path, required=True, help="parquet table to write")
     arguments = parser.parse_args()
     embeddings = [read_embedding(path) for path in arguments.embeddings]
-    gains = pd.read_parquet(arguments.gains)
+    gains = read_table(arguments.gains)
     table = scores_and_gains(embeddings, gains, arguments.reference, arguments.tasks, arguments.models)
     write_table(table, SCORES_AND_GAINS, arguments.scores)
     found = transferability_correlations(table)

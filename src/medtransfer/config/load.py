@@ -172,6 +172,8 @@ def _representation_references(library: _Library, study: StudySettings, where: s
 
 def _left_out_problems(study: StudySettings, where: str) -> Iterator[str]:
     """Runs to leave out that no grid has, and nothing left."""
+    if not study.left_out:
+        return
     runs = grid_runs(study)
     known = {place for run in runs for place in places(run)}
     for path in study.left_out:
@@ -187,9 +189,10 @@ def _left_out_problems(study: StudySettings, where: str) -> Iterator[str]:
 def _unmatched_choices(study: StudySettings, where: str) -> Iterator[str]:
     """What is asked of the runs that are analysed and no run has."""
     chosen = {key: getattr(study.representation, key) for key in RUN_KEYS}
+    runs = study_runs(study)
     unknown = []
     for key, values in chosen.items():
-        there = list(dict.fromkeys(getattr(run, RUN_KEYS[key]) for run in study_runs(study)))
+        there = list(dict.fromkeys(getattr(run, RUN_KEYS[key]) for run in runs))
         allowed = ", ".join(map(str, there))
         unknown += [
             f"{where}.{key}: no run of the study has '{value}' (allowed: {allowed})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from medtransfer.errors import ConfigError
@@ -68,6 +69,7 @@ INIT_RULE = (
 )
 
 
+@cache
 def parse_init(name: str) -> Init:
     """The init of a name (see INIT_RULE); raises ConfigError for anything else."""
     if name == "random":

@@ -51,8 +51,19 @@ def run_at(path: str) -> Run:
 
 def study_runs(study: StudySettings) -> list[Run]:
     """Every run of a study once, in the order of its grids, but those that are left out."""
+    runs = grid_runs(study)
+    if not study.left_out:
+        return runs
     left_out = {path.rstrip("/") for path in study.left_out}
-    return [run for run in grid_runs(study) if left_out.isdisjoint(places(run))]
+    return [run for run in runs if left_out.isdisjoint(places(run))]
+
+
+def by_dataset(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs on each data set, both in their order."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.dataset, []).append(run)
+    return found
 
 
 def places(run: Run) -> list[str]:

@@ -163,8 +163,8 @@ class HardwareSettings:
     )
     jobs_per_gpu: int = option("training jobs that share one GPU", default=1, minimum=1)
     large_models: tuple[str, ...] = option(
-        "networks whose training jobs, of the rule train_large, ask a cluster for four times the memory "
-        "and time",
+        "networks whose training jobs, of the rule train_large, ask a cluster for four times the "
+        "memory and time",
         default=(),
     )
     train_threads: int = option("CPU threads of a training job", default=1, minimum=1)

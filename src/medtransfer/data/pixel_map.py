@@ -14,7 +14,9 @@ from typing import IO, Any
 import numpy as np
 
 from medtransfer.data.decoding import Outcome
-from medtransfer.errors import DataError
+from medtransfer.disk_problems import disk_problems_named
+from medtransfer.errors import DataError, FileError
+from medtransfer.files import write_text
 
 # Images moved at once when rows are dropped.
 BLOCK = 1024
@@ -46,16 +48,16 @@ class PixelMap:
         self.done: dict[int, Outcome] = self._read_journal()
         if not self.done:
             self._allocate()
-        self._journal: IO[str] = self.journal_path.open("w")
-        self._journal.write(self._first_line() + "\n")
-        for outcome in list(self.done.values()):
-            self.record(outcome)
+        lines = [self._first_line(), *map(_line, self.done.values())]
+        write_text(self.journal_path, "".join(f"{line}\n" for line in lines))
+        self._journal: IO[str] = self.journal_path.open("a")
 
     def record(self, outcome: Outcome) -> None:
         """Note a row as done; its pixels, if it has any, are in the map already."""
         self.done[outcome.row] = outcome
-        self._journal.write(json.dumps(asdict(outcome)) + "\n")
-        self._journal.flush()
+        with disk_problems_named(self.journal_path):
+            self._journal.write(_line(outcome) + "\n")
+            self._journal.flush()
 
     def finish(self, rows: np.ndarray, path: Path) -> None:
         """Keep these rows only (ascending), in place, and give the file its final name."""
@@ -89,9 +91,13 @@ class PixelMap:
                 f"{self.path.parent}: the store needs {size / 2**30:.2f} GiB; the disk has "
                 f"{free / 2**30:.2f} GiB free"
             )
-        with self.path.open("wb") as file:
-            _write_header(file, self.shape, self.dtype)
-            _reserve(file, file.tell() + size)
+        try:
+            with disk_problems_named(self.path), self.path.open("wb") as file:
+                _write_header(file, self.shape, self.dtype)
+                _reserve(file, file.tell() + size)
+        except FileError:
+            self.path.unlink(missing_ok=True)
+            raise
 
     def _read_journal(self) -> dict[int, Outcome]:
         """Rows of an earlier, killed job whose pixels are what its journal says."""
@@ -100,9 +106,18 @@ class PixelMap:
         lines = self.journal_path.read_text().splitlines()
         if lines[:1] != [self._first_line()]:
             return {}
-        images = np.lib.format.open_memmap(self.path, mode="r")
+        try:
+            images = np.lib.format.open_memmap(self.path, mode="r")
+        except ValueError:  # cut
+            return {}
+        if images.shape != self.shape:  # the job was killed while it took out rejected rows
+            return {}
         outcomes = {outcome.row: outcome for outcome in _outcomes(lines[1:])}
         return {row: outcome for row, outcome in outcomes.items() if _is_kept(outcome, images)}
+
+
+def _line(outcome: Outcome) -> str:
+    return json.dumps(asdict(outcome))
 
 
 def _outcomes(lines: Iterable[str]) -> Iterable[Outcome]:

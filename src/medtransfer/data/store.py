@@ -19,6 +19,7 @@ from medtransfer.data.privacy import keyed_hash
 from medtransfer.data.progress import Progress
 from medtransfer.data.workers import Loss, supervised_map
 from medtransfer.errors import DataError
+from medtransfer.locks import PATIENCE_SECONDS, hidden_folder
 from medtransfer.tables import Column, Schema, family, write_table
 
 SAMPLES = Schema(
@@ -73,7 +74,7 @@ def build_store(
     workers: int = 1,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Decode all images of a manifest into ``folder``.
+    """Decode all images of a manifest into ``folder``, one process at a time.
 
     Writes ``images.npy`` (uint8 or uint16, N x size x size x channels), ``samples.parquet`` (N rows,
     same order) and ``rejected.parquet``. An image that can't be read, or whose decoder crashes or
@@ -92,7 +93,18 @@ def build_store(
         DataError: no image could be read, more than ``max_rejected`` of them could not, or the disk is
             full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with hidden_folder(folder / ".decoding", PATIENCE_SECONDS, "decoding these images"):
+        _build_store(manifest, dataset, key, folder, workers, report)
+
+
+def _build_store(
+    manifest: pd.DataFrame,
+    dataset: DatasetSettings,
+    key: bytes,
+    folder: Path,
+    workers: int,
+    report: Callable[[str], None],
+) -> None:
     if dataset.all_frames:
         manifest = _one_row_a_frame(manifest, workers)
     outcomes, pixels = _decode_all(manifest, dataset, key, folder, workers, report)
@@ -101,8 +113,9 @@ def build_store(
     _check_rejected(rejected, dataset.max_rejected, len(manifest))
     accepted = np.array([outcome.row for outcome in outcomes if not outcome.reason], dtype=np.int64)
     samples = _samples_table(manifest, outcomes, accepted, dataset, key)
-    pixels.finish(accepted, folder / "images.npy")
+    # the pixels last: what was decoded is kept for the next try, should the table not be written
     write_table(samples, SAMPLES, folder / "samples.parquet")
+    pixels.finish(accepted, folder / "images.npy")
     if len(rejected):
         report(f"{len(samples):,} images stored, {len(rejected):,} rejected: see rejected.parquet")
 

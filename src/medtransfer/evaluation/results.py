@@ -14,7 +14,7 @@ from medtransfer.evaluation.calibration import calibration_metrics, temperature
 from medtransfer.evaluation.metrics import evaluate, per_class
 from medtransfer.evaluation.predictions import Predictions, predictions_of
 from medtransfer.evaluation.selective import area, excess_area
-from medtransfer.tables import Column, Schema
+from medtransfer.tables import Column, Schema, read_tables
 
 RUN_COLUMNS = {
     "recipe": Column("text", "name of the recipe"),
@@ -126,7 +126,7 @@ def read_predictions(folder: Path, shift: Path, dataset: DatasetSettings) -> pd.
     """
     elsewhere = [shift / f"external-{name}.predictions.parquet" for name in dataset.external]
     paths = [folder / "predictions.parquet", *elsewhere]
-    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    return read_tables(paths)
 
 
 def run_metrics(

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
 from medtransfer.config.names import Init, Sampler, parse_init
+from medtransfer.files import written_whole
 
 # Okabe & Ito (2008), dark to light; black is the reference's
 SOURCE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -199,8 +200,8 @@ def ordered(values: Iterable[str]) -> list[str]:
 
 
 def save_figure(figure: Figure, paths: Iterable[Path]) -> None:
-    """Write one file a path, by its suffix; the same figure gives the same bytes."""
+    """Write one file a path, whole, by its suffix; the same figure gives the same bytes."""
     dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
     for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata=TIMELESS[path.suffix], dpi=dpi)
+        with written_whole(path) as partial:
+            figure.savefig(partial, metadata=TIMELESS[path.suffix], dpi=dpi)

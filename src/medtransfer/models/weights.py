@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from medtransfer.disk_problems import damage_named
 from medtransfer.errors import DataError
+from medtransfer.files import read_json, write_json, written_whole
 
 StateDict = dict[str, torch.Tensor]
 
@@ -56,24 +58,31 @@ def save_weights(state: StateDict, path: Path, about: Sidecar) -> None:
     """
     write_state(state, path)
     sidecar = dataclasses.replace(about, sha256=file_sha256(path))
-    path.with_suffix(".json").write_text(json.dumps(dataclasses.asdict(sidecar), indent=2) + "\n")
+    write_json(path.with_suffix(".json"), dataclasses.asdict(sidecar))
 
 
 def write_state(state: StateDict, path: Path) -> None:
     """Write tensors as safetensors, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    save_file(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}, partial
-    )
-    partial.replace(path)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    with written_whole(path) as partial:
+        save_file(tensors, partial)
+
+
+def read_state(path: Path) -> StateDict:
+    """The tensors that :func:`write_state` wrote.
+
+    Raises:
+        FileError: no such file, or a damaged one.
+    """
+    with damage_named(path, "safetensors file", (SafetensorError, ValueError)):
+        return load_file(path)
 
 
 def load_weights(path: Path) -> tuple[StateDict, Sidecar]:
     """Weights and their sidecar; raises DataError when the two don't belong together."""
     if not path.with_suffix(".json").is_file():
         raise DataError(f"{path}: its sidecar {path.stem}.json is missing")
-    facts = json.loads(path.with_suffix(".json").read_text())
+    facts = read_json(path.with_suffix(".json"))
     sidecar = Sidecar(
         facts["origin"],
         facts["sha256"],
@@ -84,8 +93,11 @@ def load_weights(path: Path) -> tuple[StateDict, Sidecar]:
         facts.get("outputs"),
     )
     if file_sha256(path) != sidecar.sha256:
-        raise DataError(f"{path}: the file is not the one that {path.stem}.json describes")
-    return load_file(path), sidecar
+        raise DataError(
+            f"{path}: the file is not the one that {path.stem}.json describes; delete both and run the "
+            "same command again"
+        )
+    return read_state(path), sidecar
 
 
 def file_sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ import pyarrow.parquet
 from medtransfer.config.dataset import DatasetSettings, GeneratorSettings
 from medtransfer.config.names import is_redrawn, parse_fold, wanted_size
 from medtransfer.planning.work import PartSizes
+from medtransfer.tables import read_table
 
 # the phantoms draw 1 to 4 images of a chest and 1 or 2 eyes of a patient, equally often
 IMAGES_OF_A_PATIENT = {"phantom_chest": 2.5, "phantom_fundus": 1.5}
@@ -76,7 +77,7 @@ class DatasetImages:
     def _split(self, split: str) -> pd.DataFrame | None:
         if split not in self._splits:
             path = self._tables / "splits" / f"{split}.parquet"
-            self._splits[split] = pd.read_parquet(path) if path.is_file() else None
+            self._splits[split] = read_table(path) if path.is_file() else None
         return self._splits[split]
 
 

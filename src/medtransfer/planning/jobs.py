@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from medtransfer.config.argument import as_argument
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import Init, parse_init
 from medtransfer.config.recipe import RecipeSettings
@@ -18,7 +17,7 @@ from medtransfer.config.typed import parse
 from medtransfer.errors import ConfigError
 from medtransfer.planning.finished import Finished
 from medtransfer.planning.images import DatasetImages
-from medtransfer.planning.networks import NetworkCost, network_cost
+from medtransfer.planning.network_costs import Network, NetworkCost, cost_of
 from medtransfer.planning.processors import Processor, recorded_processor
 from medtransfer.planning.rates import Job, Measurement
 from medtransfer.planning.work import PartSizes, Work, run_work
@@ -53,7 +52,7 @@ class Jobs:
         self._images = images
         self._processor = processor
         self._works: dict[tuple[str, str, PartSizes], tuple[Work, int]] = {}
-        self._costs: dict[tuple[object, ...], NetworkCost] = {}
+        self._costs: dict[Network, NetworkCost] = {}
 
     def planned(self, run: Run) -> PlannedRun | None:
         """The job of a run of the configuration; None if the number of its images is unknown.
@@ -70,6 +69,11 @@ class Jobs:
         network = self._cost(settings, parse_init(run.init), dataset.channels, outputs, side)
         job = Job(run, _network_name(run), side, network.operations, work, self._processor)
         return PlannedRun(job, parts, outputs, network.weight_bytes)
+
+    @property
+    def networks(self) -> list[Network]:
+        """The networks that were looked at, with one output each."""
+        return list(self._costs)
 
     def source_bytes(self, model: str) -> int:
         """About what a file of pre-trained weights will weigh: the network's, for ImageNet."""
@@ -113,11 +117,10 @@ class Jobs:
     def _cost(
         self, settings: ModelSettings, init: Init, channels: int, outputs: int, side: int
     ) -> NetworkCost:
-        width = init.upto if init.rest == "slim" else None
-        key = (as_argument(settings), width, channels, side)
-        if key not in self._costs:
-            self._costs[key] = network_cost(settings, init, channels, 1, side)
-        return self._costs[key].with_outputs(outputs - 1)
+        network = Network.of(settings, init, channels, side)
+        if network not in self._costs:
+            self._costs[network] = cost_of(network)
+        return self._costs[network].with_outputs(outputs - 1)
 
 
 def _network_name(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
 
 import torch
 from torch import nn
@@ -10,35 +10,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.names import Init
+from medtransfer.config.typed import parse
 from medtransfer.models.build import build_network, input_channels
 from medtransfer.models.shapes import run_on_shapes
 from medtransfer.models.slim import build_slim_hybrid
 from medtransfer.models.truncation import truncate
 from medtransfer.models.units import classifier_names
+from medtransfer.planning.network_costs import Network, NetworkCost
 
-FLOAT_BYTES = 4
 
+def count(network: Network) -> NetworkCost:
+    """The cost of a network with one output.
 
-@dataclass(frozen=True)
-class NetworkCost:
-    """Of one network at one size.
-
-    Attributes:
-        operations: floating-point operations of one image's forward pass; a multiplication with its
-            addition counts two.
-        weight_bytes: of its tensors, parameters and buffers.
-        features: inputs of each output of its head.
+    Raises:
+        ConfigError: settings that don't go together.
     """
-
-    operations: int
-    weight_bytes: int
-    features: int = 0
-
-    def with_outputs(self, more: int) -> NetworkCost:
-        """The cost with so many more outputs, each of them linear in the features, with a bias."""
-        operations = self.operations + more * 2 * self.features
-        weight_bytes = self.weight_bytes + more * FLOAT_BYTES * (self.features + 1)
-        return replace(self, operations=operations, weight_bytes=weight_bytes)
+    settings = parse(ModelSettings, json.loads(network.settings), "network")
+    slim = Init("source", network.whole_units, "slim")
+    init = Init() if network.whole_units < 0 else slim
+    return network_cost(settings, init, network.channels, 1, network.side)
 
 
 def network_cost(

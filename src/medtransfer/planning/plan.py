@@ -21,6 +21,7 @@ from medtransfer.planning.bill import Bill, Disk, FileCost, RunCost, bill_of, di
 from medtransfer.planning.finished import Finished
 from medtransfer.planning.images import DatasetImages, store_bytes
 from medtransfer.planning.jobs import Jobs, PlannedRun
+from medtransfer.planning.network_costs import Network
 from medtransfer.planning.processors import Processor, recorded_processor
 from medtransfer.planning.rates import Rates
 
@@ -173,6 +174,11 @@ class Planner:
     def done_on(self) -> dict[str, int]:
         finished = (self._present.finished.get(run.path) for run in self._costs)
         return dict(Counter(str(f.record.get("hardware", "unknown")) for f in finished if f))
+
+    @property
+    def networks(self) -> list[Network]:
+        """The networks of all that was planned."""
+        return self._jobs.networks
 
     def run_cost(self, run: Run) -> RunCost:
         """What a run took, or will cost."""

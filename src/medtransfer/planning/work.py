@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medtransfer.config.recipe import RecipeSettings
-from medtransfer.training.stages import stage_recipes
+from medtransfer.config.stages import stage_recipes
 
 # Amodei & Hernandez, "AI and compute" (2018): the backward pass costs twice the forward pass.
 TRAINING_PASSES = 3

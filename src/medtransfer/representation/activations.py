@@ -17,7 +17,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from medtransfer.disk_problems import damage_named
 from medtransfer.errors import DataError
+from medtransfer.files import written_whole
 
 # of the layout of the file
 FORMAT = "1"
@@ -151,12 +153,10 @@ def channels_name(point: str) -> str:
 
 def write_activations(activations: Activations, path: Path) -> None:
     """Write one safetensors file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
     arrays = {name: np.ascontiguousarray(array) for name, array in activations.arrays.items()}
     header = {"format": FORMAT, "facts": json.dumps(asdict(activations.facts))}
-    save_file(arrays, partial, metadata=header)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        save_file(arrays, partial, metadata=header)
 
 
 def read_activations(path: Path) -> Activations:
@@ -165,14 +165,12 @@ def read_activations(path: Path) -> Activations:
     Raises:
         DataError: no such file, or not one that :func:`write_activations` wrote.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file of activations")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            names = tuple(file.keys())
-    except SafetensorError as error:
-        raise DataError(f"{path}: not a file of activations, or a damaged one: {error}") from error
+    with (
+        damage_named(path, "file of activations", (SafetensorError, ValueError)),
+        safe_open(path, framework="numpy") as file,
+    ):
+        header = file.metadata() or {}
+        names = tuple(file.keys())
     if header.get("format") != FORMAT:
         raise DataError(f"{path}: not a file of activations in format {FORMAT}; extract it anew")
     return Activations(_parsed(json.loads(header["facts"])), _StoredArrays(path, names))

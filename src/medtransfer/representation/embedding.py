@@ -13,7 +13,9 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from medtransfer.config.model import ModelSettings
+from medtransfer.disk_problems import damage_named
 from medtransfer.errors import DataError
+from medtransfer.files import written_whole
 from medtransfer.models.source import source_network
 from medtransfer.models.units import classifier_names
 from medtransfer.models.weights import Sidecar, StateDict
@@ -130,14 +132,12 @@ def write_embedding(found: EmbeddedImages, names: Sequence[str], path: Path) -> 
         names: of the source, the network and the data set.
         path: of the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
     arrays = {"features": found.features, "labels": found.labels}
     if found.logits is not None:
         arrays["logits"] = found.logits
     header = dict(zip(_NAMES, names, strict=True))
-    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial, metadata=header)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        save_file({n: np.ascontiguousarray(a) for n, a in arrays.items()}, partial, metadata=header)
 
 
 def read_embedding(path: Path) -> tuple[EmbeddedImages, tuple[str, str, str]]:
@@ -146,14 +146,12 @@ def read_embedding(path: Path) -> tuple[EmbeddedImages, tuple[str, str, str]]:
     Raises:
         DataError: no such file, a damaged one, or another one.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file of embedded images")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except SafetensorError as error:
-        raise DataError(f"{path}: not a file of embedded images, or a damaged one: {error}") from error
+    with (
+        damage_named(path, "file of embedded images", (SafetensorError, ValueError)),
+        safe_open(path, framework="numpy") as file,
+    ):
+        header = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     if set(header) != set(_NAMES):
         raise DataError(f"{path}: not a file of embedded images; embed them anew")
     source, model, dataset = (header[name] for name in _NAMES)

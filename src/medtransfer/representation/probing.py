@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from medtransfer.config.names import parse_init
 from medtransfer.data.splits import training_subset
+from medtransfer.data.stored_images import check_pixels
 from medtransfer.evaluation.metrics import evaluate
 from medtransfer.evaluation.predictions import Predictions
-from medtransfer.models.weights import StateDict, load_weights
+from medtransfer.files import read_json
+from medtransfer.models.weights import StateDict, load_weights, read_state
 from medtransfer.representation.activations import Activations
 from medtransfer.representation.batch_norm import calibrate, uncalibrated_layers
 from medtransfer.representation.extraction import Images, Request, extract
@@ -100,6 +100,7 @@ class FinishedRun:
         """Pixels and labels of some rows of the store, on the device."""
         labels = label_array(self.store.samples, self.specification.outputs, self.specification.task)
         room = room_for_images(self.device)
+        check_pixels(self.store.images, self.store.samples, rows)
         part = cut_parts(self.store.images, labels, {"rows": rows}, room)["rows"]
         return Part(part.pixels.to(self.device), part.labels.to(self.device))
 
@@ -140,8 +141,8 @@ def read_run(
         device: where networks are computed.
     """
     record = folder / "run.json"
-    specification = finished_specification(json.loads(record.read_text()), str(record))
-    selected = load_file(folder / "model.safetensors")
+    specification = finished_specification(read_json(record), str(record))
+    selected = read_state(folder / "model.safetensors")
     source = {} if weights is None else load_weights(weights)[0]
     return FinishedRun(specification, selected, source, store, subset, device)
 

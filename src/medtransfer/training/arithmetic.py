@@ -23,6 +23,7 @@ from torch import nn
 from medtransfer.config.model import ModelSettings
 from medtransfer.config.typed import option, parse
 from medtransfer.errors import ConfigError
+from medtransfer.files import write_text
 from medtransfer.training.recomputation import recompute_activations
 
 Precision = Literal["float32", "bfloat16"]
@@ -207,8 +208,7 @@ def add_measurements(path: Path, new: Iterable[Measurement]) -> None:
     before = _parsed(path.read_text(), str(path)).measurements if path.is_file() else ()
     merged = {_identity(measurement): measurement for measurement in (*before, *new)}
     content = {"measurements": [asdict(merged[key]) for key in sorted(merged)]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def _identity(measurement: Measurement) -> tuple[str, int, str, int]:

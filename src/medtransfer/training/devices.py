@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from medtransfer.errors import DeviceError
+from medtransfer.training.lost_device import lost_device_named
 
 POLL_SECONDS = 0.2
 # as CUDA_VISIBLE_DEVICES may name a device
@@ -45,7 +46,8 @@ def leased_device(wanted: str, jobs_per_gpu: int = 1, folder: Path | None = None
         ``cuda`` or ``cpu``.
 
     Raises:
-        DeviceError: ``cuda`` is wanted and no device is visible, or the lock files can't be used.
+        DeviceError: ``cuda`` is wanted and no device is visible, the lock files can't be used, or the
+            device is lost during the block.
     """
     devices = [] if wanted == "cpu" else visible_devices()
     if wanted == "cuda" and not devices:
@@ -58,13 +60,15 @@ def leased_device(wanted: str, jobs_per_gpu: int = 1, folder: Path | None = None
         yield "cpu"
     elif "SLURM_JOB_ID" in os.environ:
         _log(f"device {','.join(devices)}, bound by Slurm")
-        yield "cuda"
+        with lost_device_named(",".join(devices)):
+            yield "cuda"
     else:
         locks = folder or Path(tempfile.gettempdir()) / "medtransfer-devices"
         with _locked_slot(devices, jobs_per_gpu, locks) as (device, slot):
             os.environ["CUDA_VISIBLE_DEVICES"] = device
             _log(f"device {device}, slot {slot}")
-            yield "cuda"
+            with lost_device_named(device):
+                yield "cuda"
 
 
 def visible_devices() -> list[str]:

@@ -13,9 +13,10 @@ import torch
 
 from medtransfer.config.typed import plain
 from medtransfer.data.splits import training_subset
+from medtransfer.data.stored_images import check_pixels, read_images
 from medtransfer.models.weights import StateDict
 from medtransfer.provenance import processor, software_versions
-from medtransfer.tables import Column, Schema
+from medtransfer.tables import Column, Schema, read_table
 from medtransfer.training.labels import outputs_without_contrast
 from medtransfer.training.memory import room_for_images
 from medtransfer.training.oversight import Oversight
@@ -71,9 +72,13 @@ class Store:
 
 
 def read_store(images: Path, samples: Path, split: Path, room: int | None = None) -> Store:
-    """A store from its files: a memory map and two tables."""
-    pixels = np.load(images, mmap_mode="r")
-    return Store(pixels, pd.read_parquet(samples), pd.read_parquet(split), room)
+    """A store from its files: a memory map and two tables.
+
+    Raises:
+        FileError: a file is damaged; of the images, it is shorter than it should be.
+    """
+    table = read_table(samples)
+    return Store(read_images(images, len(table)), table, read_table(split), room)
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ def train_run(
         oversight: what saves the run's state and shows it; by default nothing does.
 
     Raises:
+        FileError: an image isn't as it was stored.
         DataError, ConfigError: tables, weights and specification don't fit together.
         TrainingError: the loss is no longer finite.
         Stopped: the oversight is told to stop.
@@ -119,6 +125,8 @@ def train_run(
         labels[rows["train"]], specification.outputs, specification.task
     )
     room = room_for_images(torch.device(device)) if store.room is None else store.room
+    for chosen in rows.values():
+        check_pixels(store.images, store.samples, chosen)
     parts = cut_parts(store.images, labels, rows, room)
     oversight = oversight or Oversight()
     oversight.keeper.identify(images=images_identity(store, rows))

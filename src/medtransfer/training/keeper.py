@@ -27,7 +27,7 @@ class Keeper:
     take at most ``SHARE`` of the time. The result of a run doesn't depend on when it is saved.
 
     Args:
-        folder: held by :func:`medtransfer.training.lock.locked_folder`; None saves nothing.
+        folder: held by :func:`medtransfer.locks.locked_folder`; None saves nothing.
         every: seconds between two saves, whatever they cost; by default chosen as above.
         stop: what may end the run early.
 
@@ -47,6 +47,7 @@ class Keeper:
         self._identity: dict[str, str] = {}
         self._cost = 0.0
         self._earlier = 0.0
+        self._kept = "nothing is kept"
         self._began = self._last = time.monotonic()
 
     def identify(self, **parts: str) -> None:
@@ -77,6 +78,7 @@ class Keeper:
             return None
         self._earlier, self.state_seconds = state["seconds"], state["state_seconds"]
         self.resumed = state["resumed"] + 1
+        self._kept = _goes_on(state["step"])
         _say(f"going on from step {state['step']}, reached after {self._earlier:.0f} s")
         run: Snapshot = state["run"]
         return run
@@ -92,12 +94,18 @@ class Keeper:
             Stopped: the run is told to stop.
         """
         stopping = self.stop.signal
-        kept = "nothing is kept"
-        if self._folder is not None and (stopping is not None or self._due()):
-            saved = self._save(self._folder, step, snapshot)
-            kept = f"the same command goes on from step {step}" if saved else kept
+        if (
+            self._folder is not None
+            and (stopping is not None or self._due())
+            and self._save(self._folder, step, snapshot)
+        ):
+            self._kept = _goes_on(step)
         if stopping is not None:
-            raise Stopped(stopping, kept)
+            raise Stopped(stopping, self._kept)
+
+    def kept(self) -> str:
+        """What of the run is on the disk, in words."""
+        return self._kept
 
     def _due(self) -> bool:
         waited = time.monotonic() - self._last
@@ -127,6 +135,10 @@ class Keeper:
         self._cost = self._last - started
         self.state_seconds += self._cost
         return saved
+
+
+def _goes_on(step: int) -> str:
+    return f"the same command goes on from step {step}"
 
 
 def _say(line: str) -> None:

@@ -5,7 +5,6 @@ Nothing is adapted: the selected weights, the run's normalisation and its prepro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from medtransfer.config.corruptions import CorruptionName
 from medtransfer.config.dataset import DatasetSettings
 from medtransfer.config.external import ExternalSettings
 from medtransfer.data.mapped_labels import mapped_labels
+from medtransfer.data.stored_images import check_pixels
 from medtransfer.errors import DataError
 from medtransfer.evaluation.corruptions import SEVERITIES, corrupt
+from medtransfer.files import read_json
+from medtransfer.models.weights import read_state
 from medtransfer.tables import Column, Schema
 from medtransfer.training.colours import LUMA
 from medtransfer.training.finished import finished_network, finished_specification
@@ -90,9 +91,9 @@ def read_predictor(folder: Path, images: np.ndarray, device: torch.device) -> Pr
         ConfigError: the record isn't one of this version.
     """
     record = folder / "run.json"
-    specification = finished_specification(json.loads(record.read_text()), str(record))
+    specification = finished_specification(read_json(record), str(record))
     side, channels = images.shape[2:]
-    weights = load_file(folder / "model.safetensors")
+    weights = read_state(folder / "model.safetensors")
     network = finished_network(specification, weights, (side, channels), device)
     recipe = replace(specification.recipe, resize=specification.recipe.resize or side)
     return Predictor(network, replace(specification, recipe=recipe), channels, device)
@@ -199,6 +200,7 @@ def predict_corrupted(predictor: Predictor, store: Store, corruption: Corruption
         A table of schema CORRUPTED, in the order of the store within each severity.
     """
     rows = np.flatnonzero((store.split["part"] == "test").to_numpy())
+    check_pixels(store.images, store.samples, rows)
     hashes = store.samples["pixel_sha256"].to_numpy()
     chosen = store.samples.iloc[rows]
     table = chosen[["image_id", "patient"]].assign(part="test", corruption=corruption)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from medtransfer.config.recipe import RecipeSettings
+from medtransfer.config.stages import stage_recipes
 from medtransfer.errors import TrainingError
 from medtransfer.evaluation.metrics import evaluate
 from medtransfer.evaluation.predictions import Predictions
@@ -126,25 +126,6 @@ def _stages_to_come(specification: Specification, training: Part, outcome: Outco
 def _steps(outcome: Outcome) -> int:
     """Of the stages that are finished."""
     return sum(fact["steps"] for fact in outcome.facts["stages"])
-
-
-def stage_recipes(recipe: RecipeSettings) -> dict[str, RecipeSettings]:
-    """The recipe of each stage by its name, in order.
-
-    The first stage, of the head alone, has a constant rate without warm-up; what its settings don't
-    name is as in the recipe.
-    """
-    if recipe.head_first is None:
-        return {"main": recipe}
-    changes = {
-        field.name: getattr(recipe.head_first, field.name)
-        for field in dataclasses.fields(recipe.head_first)
-    }
-    head = replace(
-        recipe, head_first=None, train="head", schedule="constant", decay_at=(), warmup=0.0,
-        warmup_steps=None, warmup_start=None, stop_below=None, layer_decay=1.0, **changes,
-    )  # fmt: skip
-    return {"head": head, "main": replace(recipe, head_first=None)}
 
 
 def _run_stage(
