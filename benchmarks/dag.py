@@ -1,6 +1,6 @@
 """What planning thousands of jobs takes, and drawing figures beside thousands of finished runs.
 
-    python benchmarks/dag.py --output dag.json            about 20 minutes on an idle core
+    python benchmarks/dag.py --output dag.json            half an hour or so on an idle core
     python benchmarks/dag.py --seeds 0 --skip-finished    a look
 
 The jobs are those of the four full studies together; `--seeds` adds so many further seeds to each of
