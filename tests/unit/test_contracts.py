@@ -119,5 +119,3 @@ def test_the_lock_names_exact_versions_and_no_index():
     packages = [line for line in lines if line and not line.startswith("#")]
     assert len(packages) > 50
     assert all("==" in line and "://" not in line and not line.startswith("-") for line in packages)
-    conda = (PROJECT / "envs/medtransfer.yaml").read_text()
-    assert all(f'"{line}"' in conda for line in packages)
