@@ -1,7 +1,7 @@
 """What planning thousands of jobs takes, and drawing figures beside thousands of finished runs.
 
-    python benchmarks/dag.py --output dag.json            half an hour or so on an idle core
-    python benchmarks/dag.py --seeds 0 --skip-finished    a look
+    python benchmarks/dag.py --rounds 1 --output dag.json    nine minutes on an idle core
+    python benchmarks/dag.py --seeds 0 --skip-finished       a look
 
 The jobs are those of the four full studies together; `--seeds` adds so many further seeds to each of
 their grids. Everything is beside a plain workflow of as many jobs, whose rules name files without any

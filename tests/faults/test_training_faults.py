@@ -80,6 +80,7 @@ def attempts(arguments: list[str], folder: Path, kibs: list[int]) -> list[Attemp
     return found
 
 
+@pytest.mark.faults
 def test_on_a_full_disk_a_run_says_so_and_goes_on_when_there_is_room(store, whole, tmp_path):
     """States, weights and tables come to the disk; which of them doesn't fit depends on its size."""
     folder = tmp_path / "run"
@@ -178,8 +179,8 @@ class LoseTheDevice:
     ("call", "message"),
     [
         (1, "unspecified launch failure"),
-        (5, "uncorrectable ECC error encountered"),
-        (13, "unspecified launch failure"),
+        pytest.param(5, "uncorrectable ECC error encountered", marks=pytest.mark.faults),
+        pytest.param(13, "unspecified launch failure", marks=pytest.mark.faults),
         (20, "no CUDA-capable device is detected"),
     ],
 )
