@@ -19,8 +19,9 @@ demo: $(VENV)/.ready
 	@printf '\nReport   results/embedded/report.html\nFigures  results/figures/embedded/\nTables   results/embedded/summary.csv, results/statistics/embedded/\n\n'
 	@fold -s -w 100 results/embedded/findings.txt
 
+# a thread each for the two workers: more of them would wait for each other, busily
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not real and not faults and not slurm"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not real and not faults and not slurm"
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "slow or real"
