@@ -492,6 +492,15 @@ def metrics_tables(wildcards):
     return dataset_tables("metrics")(wildcards) + [elsewhere] * asked
 
 
+def chance_levels(wildcards):
+    """The target metric without any learning on the data sets of a study's runs, where it's known."""
+    datasets = {run.dataset for run in study_runs(CONFIG.studies[wildcards.study])}
+    levels = {name: CONFIG.datasets[name].chance_level for name in sorted(datasets)}
+    return json.dumps(
+        {name: level for name, level in levels.items() if level is not None}
+    )
+
+
 def distance_table(wildcards):
     """The domain distances of a study that draws them."""
     if "domain_distance" not in CONFIG.studies[wildcards.study].drawn:

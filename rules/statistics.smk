@@ -150,10 +150,12 @@ rule judge:
         study=lambda wildcards: as_argument(
             CONFIG.studies[wildcards.study], STATISTICS_KEYS
         ),
+        chance=chance_levels,
         code=code("judge.py"),
     shell:
         "python {resources.scripts}/judge.py --metrics {input.metrics:q} --patients {input.patients:q}"
-        " --study {params.study:q} --verdicts {output.verdicts:q} --reuse {output.reuse:q}"
+        " --study {params.study:q} --chance {params.chance:q}"
+        " --verdicts {output.verdicts:q} --reuse {output.reuse:q}"
         " --depth-curves {output.depth_curves:q} --sparing {output.sparing:q} 2> {log:q}"
 
 

@@ -453,6 +453,16 @@ def test_a_decided_difference_below_the_margin_says_so():
 
 
 @pytest.mark.parametrize(
+    ("word", "text"),
+    [("equivalent", "= equivalent, at chance"), ("can't tell", "? can't tell, at chance"),
+     ("not declared", "– not declared")],
+)  # fmt: skip
+def test_where_nothing_was_learned_a_verdict_says_so(word, text):
+    assert judged(verdict=word, above_chance="neither")[0][0] == text
+    assert judged(verdict=word, above_chance="one")[0][0] == text.removesuffix(", at chance")
+
+
+@pytest.mark.parametrize(
     ("value", "face", "says"),
     [("holds", "black", "holds for other patients too"),
      ("not shown", "white", "not shown for other patients"), ("", None, None)],

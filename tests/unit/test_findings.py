@@ -33,6 +33,7 @@ def verdict_row(word: str, **changes: object) -> pd.Series:
     """A row of VERDICTS, as far as words are made of it; of mixed types as rows of tables are."""
     row = {
         "verdict": word, "within_margin": word == "equivalent", "other_patients": "", "margin": 0.01,
+        "above_chance": "both",
         "p": 0.2, "needed": 12.0, "needed_low": 6.0, "needed_high": 80.0, "pairs": 5,
         "paired_by": "seed",
     }  # fmt: skip
@@ -54,6 +55,21 @@ def verdict_row(word: str, **changes: object) -> pd.Series:
             verdict_row("equivalent", other_patients="not shown", margin=0.02),
             "equivalent within ±0.02; not shown for other patients",
         ),
+        (verdict_row("equivalent", above_chance="one"), "equivalent within ±0.01"),
+        (verdict_row("equivalent", above_chance=""), "equivalent within ±0.01"),
+        (
+            verdict_row("equivalent", above_chance="neither", other_patients="not shown"),
+            "equivalent within ±0.01; not shown for other patients; neither is above chance",
+        ),
+        (
+            verdict_row("harms", above_chance="neither", within_margin=True),
+            "harms, by less than the margin; neither is above chance",
+        ),
+        (
+            verdict_row("can't tell", above_chance="neither"),
+            "can't tell yet; neither is above chance (needs about 7 more seeds, 1 to 75)",
+        ),
+        (verdict_row("not declared", above_chance="neither"), "not declared, only looked at"),
         (verdict_row("not declared"), "not declared, only looked at"),
         (verdict_row("can't tell"), "can't tell yet (needs about 7 more seeds, 1 to 75)"),
         (
@@ -252,6 +268,18 @@ def test_the_two_verdicts_of_a_source_make_an_answer(against_random, against_sta
     assert found["against_reference"][0] == in_words(rows["src", "random"])
     expected = "" if against_statistics is None else in_words(rows["src", "src-stats"])
     assert found["against_statistics"][0] == expected
+
+
+def test_it_is_said_where_nothing_was_learned():
+    metrics = pair_of([0.0] * 4, base=0.5) + pair_of([0.0] * 4, model="m2")
+    table = judge(pd.DataFrame(metrics), study(), None, {"d": 0.5})
+    text = write_findings(table, table_of([], SPARING), study())
+    assert "equivalent within the margin: 2 (1 of them with neither above chance), can't" in text
+    assert text.count("equivalent within ±0.01; neither is above chance") == 1
+    assert answers(table, study())["answer"].tolist() == [
+        "as good as random, within the margin; neither is above chance",
+        "as good as random, within the margin",
+    ]
 
 
 def test_answers_are_of_whole_sources_in_each_place():

@@ -11,7 +11,7 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics as reference
 
-from medtransfer.config.dataset import METRIC_TASKS
+from medtransfer.config.dataset import METRIC_TASKS, DatasetSettings
 from medtransfer.errors import ConfigError
 from medtransfer.evaluation.metrics import (
     accuracy,
@@ -330,6 +330,26 @@ def test_a_task_has_the_metrics_that_suit_it():
         "ordinal": always | averages | decided | {"quadratic_kappa"},
     }
     assert {task: set(evaluate(draw(task, 0))) for task in TASKS} == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "task"), [(metric, task) for metric, tasks in METRIC_TASKS.items() for task in tasks]
+)
+def test_a_network_that_says_the_same_of_every_image_is_at_chance(metric, task):
+    """AUPRC and accuracy of it depend on how many images a class has."""
+    count = 2 if task == "binary" else 4
+    classes = (
+        {"labels": ("a", "b", "c", "d")} if task == "multilabel" else {"labels": "y", "classes": count}
+    )
+    settings = DatasetSettings(task=task, metric=metric, image_size=8, manifest="m.csv", **classes)
+    said = draw(task, 0)
+    for row in range(3):
+        logits = np.repeat(said.logits[row : row + 1], len(said.logits), axis=0)
+        value = evaluate(Predictions(task, logits, said.labels), [metric])[metric]
+        if settings.chance_level is None:
+            assert metric in ("auprc", "accuracy")
+        else:
+            assert value == pytest.approx(settings.chance_level, abs=1e-12)
 
 
 def test_every_target_metric_that_a_data_set_may_name_is_a_metric_of_its_tasks():

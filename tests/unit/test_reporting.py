@@ -95,6 +95,7 @@ def verdicts(**changes: object) -> pd.DataFrame:
         "recipe": "r", "dataset": "chest", "model": "cbr", "subset": "full",
         "metric": "quadratic_kappa", "init": "src", "reference": "random", "family": "starts",
         "verdict": "harms", "within_margin": False, "other_patients": "not shown", "margin": 0.02,
+        "above_chance": "both",
         "mean": -0.0456789, "sd": 0.01, "low": -0.0789012, "high": -0.0124566, "p": 0.001,
         "p_adjusted": 0.0123456, "p_sign_flip": 0.25, "p_equivalent": 0.8,
         "p_equivalent_adjusted": 0.987654, "standardised": -4.56789, "share_of_possible": -0.1,

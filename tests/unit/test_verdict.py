@@ -172,6 +172,34 @@ def test_a_comparison_of_no_family_is_shown_and_not_judged():
     assert math.isnan(looked_at["p_adjusted"]) and math.isnan(looked_at["p_equivalent_adjusted"])
 
 
+def above_chance(differences: list[float], base: float, level: float | None) -> str:
+    metrics = pd.DataFrame(pair_of(differences, base))
+    table = judge(metrics, study(), None, {} if level is None else {"d": level})
+    VERDICTS.check(table)
+    return table["above_chance"].item()
+
+
+@pytest.mark.parametrize(
+    ("base", "differences", "word"),
+    [
+        (0.5, TINY_AND_UNSURE, "neither"),
+        (0.45, TINY_AND_UNSURE, "neither"),
+        # above by less than the margin of .01, and by more
+        (0.509, [0.0] * 4, "neither"),
+        (0.511, [0.0] * 4, "both"),
+        (0.5, LARGE, "one"),
+        (0.6, [-value - 0.09 for value in SMALL], "one"),
+        (0.7, LARGE, "both"),
+        # the mean counts, not the single runs
+        (0.5, UNSURE, "neither"),
+    ],
+)
+def test_two_starts_that_learned_nothing_are_told_from_two_that_learned(base, differences, word):
+    assert above_chance(differences, base, 0.5) == word
+    assert above_chance(differences, base, None) == ""
+    assert above_chance(differences, base - 0.5, 0.0) == word
+
+
 @pytest.mark.usefixtures("planned")
 def test_one_pair_decides_nothing():
     found = only(pair_of([0.1]), study(), patients(0.01))

@@ -1,6 +1,7 @@
 """Verdicts of a study, and what they rest on."""
 
 import argparse
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ def main() -> None:
     add("--metrics", type=Path, nargs="+", required=True, help="one a data set")
     add("--patients", type=Path, nargs="*", default=[], help="intervals over patients, one a data set")
     add_settings(parser, "--study", StudySettings)
+    add("--chance", type=json.loads, required=True, help="JSON: data set -> metric without learning")
     add("--verdicts", type=Path, required=True, help="parquet table to write")
     add("--reuse", type=Path, required=True, help="parquet table to write")
     add("--depth-curves", type=Path, required=True, help="parquet table to write")
@@ -29,7 +31,7 @@ def main() -> None:
     metrics = read_tables(arguments.metrics)
     patients = [read_table(path) for path in arguments.patients]
     joined = pd.concat(patients, ignore_index=True) if patients else None
-    write_table(judge(metrics, study, joined), VERDICTS, arguments.verdicts)
+    write_table(judge(metrics, study, joined, arguments.chance), VERDICTS, arguments.verdicts)
     write_table(reuse_shares(metrics, study), REUSE, arguments.reuse)
     write_table(depth_curves(metrics, study), DEPTH_CURVES, arguments.depth_curves)
     write_table(sparing(metrics, study), SPARING, arguments.sparing)

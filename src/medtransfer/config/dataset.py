@@ -253,6 +253,15 @@ class DatasetSettings:
         return self.metric or DEFAULT_METRIC[self.task]
 
     @property
+    def chance_level(self) -> float | None:
+        """The target metric of a network that says the same of every image.
+
+        None where it depends on how many images each class has, as that of AUPRC and accuracy does.
+        """
+        levels = {"auroc": 0.5, "balanced_accuracy": 1 / len(self.class_names), "quadratic_kappa": 0.0}
+        return levels.get(self.target_metric)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the network's outputs: one for binary (the positive class), else one a class."""
         return self.class_names[-1:] if self.task == "binary" else self.class_names

@@ -147,7 +147,8 @@ def write(ax: Axes, across: float, down: float, text: str, **look: Any) -> None:
 
 def _verdict(row: pd.Series) -> str:
     small = row["verdict"] in ("helps", "harms") and row["within_margin"]
-    return f"{row['verdict']}, < margin" if small else str(row["verdict"])
+    nothing = row["verdict"] != "not declared" and row["above_chance"] == "neither"
+    return f"{row['verdict']}{', < margin' * small}{', at chance' * nothing}"
 
 
 def _difference(row: pd.Series) -> str:

@@ -57,12 +57,16 @@ def in_short(row: pd.Series) -> str:
     """The verdict alone."""
     if row["verdict"] in ("helps", "harms"):
         small = ", by less than the margin" if row["within_margin"] else ""
-        return f"{row['verdict']}{small}{_patients_in_words(row)}"
+        return f"{row['verdict']}{small}{_patients_in_words(row)}{_chance_in_words(row)}"
     if row["verdict"] == "equivalent":
-        return f"equivalent within ±{row['margin']:g}{_patients_in_words(row)}"
+        return f"equivalent within ±{row['margin']:g}{_patients_in_words(row)}{_chance_in_words(row)}"
     if row["verdict"] == "not declared":
         return "not declared, only looked at"
-    return "can't tell yet"
+    return f"can't tell yet{_chance_in_words(row)}"
+
+
+def _chance_in_words(row: pd.Series) -> str:
+    return "; neither is above chance" if row["above_chance"] == "neither" else ""
 
 
 def _patients_in_words(row: pd.Series) -> str:
@@ -133,7 +137,7 @@ def _answer(first: pd.Series, second: pd.Series | None, reference: str) -> str:
     against_reference = {
         "helps": "helps",
         "harms": f"harms: {reference} is the better start",
-        "equivalent": f"as good as {reference}, within the margin",
+        "equivalent": f"as good as {reference}, within the margin{_chance_in_words(first)}",
         "not declared": "not declared, only looked at",
     }.get(first["verdict"], "can't tell yet")
     if second is None or first["verdict"] != "helps":
@@ -173,7 +177,7 @@ def _headline(study: StudySettings) -> str:
 
 def _family_sentences(family: pd.DataFrame, study: StudySettings) -> Iterator[str]:
     yield f"Paired comparisons of the target metric on the test set: {len(family)}."
-    yield f"{_counts(family['verdict'])} ({_correction(study)}, {study.confidence:.0%})."
+    yield f"{_counts(family)} ({_correction(study)}, {study.confidence:.0%})."
     decided = _listing(family[family["verdict"] != UNDECIDED], MOST_DECIDED)
     undecided = _listing(family[family["verdict"] == UNDECIDED], MOST_UNDECIDED)
     if decided:
@@ -189,11 +193,15 @@ def _correction(study: StudySettings) -> str:
     return f"{name} within the declared families"
 
 
-def _counts(verdicts: pd.Series) -> str:
+def _counts(verdicts: pd.DataFrame) -> str:
+    """How many there are of each verdict, and how many are equivalent since nothing was learned."""
     words = ("helps", "harms", "equivalent", UNDECIDED)
-    gains, losses, equivalent, undecided = (int((verdicts == word).sum()) for word in words)
+    gains, losses, equivalent, undecided = (int((verdicts["verdict"] == w).sum()) for w in words)
+    alike = verdicts[verdicts["verdict"] == "equivalent"]
+    empty = int((alike["above_chance"] == "neither").sum())
+    remark = f" ({empty} of them with neither above chance)" if empty else ""
     return (
-        f"Helps: {gains}, harms: {losses}, equivalent within the margin: {equivalent}, "
+        f"Helps: {gains}, harms: {losses}, equivalent within the margin: {equivalent}{remark}, "
         f"can't tell yet: {undecided}"
     )
 
@@ -202,7 +210,7 @@ def _depth_sentences(partial: pd.DataFrame) -> Iterator[str]:
     """How many of the partial transfers differ from the same start without transfer."""
     yield (
         "Starts in which only the first units keep the source's weights, against the same start "
-        f"without them: {len(partial)}. {_counts(partial['verdict'])} (a family of their own)."
+        f"without them: {len(partial)}. {_counts(partial)} (a family of their own)."
     )
     decided = _listing(partial[partial["verdict"] != UNDECIDED], MOST_DECIDED)
     if decided:

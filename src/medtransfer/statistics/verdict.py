@@ -49,6 +49,11 @@ VERDICTS = Schema(
             "holds: the verdict stands with the variation between samples of patients added; not "
             "shown: it doesn't; empty where nothing was decided or no predictions are there",
         ),
+        "above_chance": Column(
+            "text",
+            "both, one or neither of the two: whose mean is above what a network gets that says the "
+            "same of every image, by more than the margin; empty where that isn't known",
+        ),
         "margin": Column("number", "differences within plus and minus this are equivalent"),
         **{
             name: GAINS.columns[name]
@@ -88,7 +93,10 @@ _KEY = ["recipe", "dataset", "model", "subset", "metric", "init", "reference"]
 
 
 def judge(
-    metrics: pd.DataFrame, study: StudySettings, patients: pd.DataFrame | None = None
+    metrics: pd.DataFrame,
+    study: StudySettings,
+    patients: pd.DataFrame | None = None,
+    chance: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """The verdict on every comparison of target metrics on the test part.
 
@@ -100,6 +108,7 @@ def judge(
         metrics: a table of schema METRICS.
         study: families, margins, confidence and power.
         patients: a table of schema PATIENT_INTERVALS, or none where there are no predictions.
+        chance: the target metric of a network that has learned nothing, for data sets where it's known.
 
     Raises:
         ConfigError: a target metric has no margin.
@@ -107,12 +116,15 @@ def judge(
     chosen = metrics[metrics["target"] & (metrics["part"] == "test")]
     contrasts = list(paired_contrasts(chosen, study))
     table = compare(chosen, study)
-    errors = _patient_errors(patients)
+    errors, chance = _patient_errors(patients), chance or {}
     sizes = np.ones(len(table))
     for rows in families(table, study):
         sizes[rows] = len(rows)
     extra = [
-        _judged(contrast, row, size, errors.get(tuple(row[_KEY]), math.nan), study)
+        {
+            **_judged(contrast, row, size, errors.get(tuple(row[_KEY]), math.nan), study),
+            "above_chance": _above_chance(contrast, chance.get(row["dataset"]), study),
+        }
         for contrast, (_, row), size in zip(contrasts, table.iterrows(), sizes, strict=True)
     ]
     table = pd.concat([table, pd.DataFrame(extra, index=table.index)], axis=1)
@@ -154,6 +166,16 @@ def _judged(
         **_with_patients(gain, equivalence.p, margin, errors, study.confidence),
         **_planning(contrast, gain["sd"], margin, (1 - study.confidence) / size, study),
     }
+
+
+def _above_chance(contrast: Contrast, level: float | None, study: StudySettings) -> str:
+    """Whose mean is above a level by more than the margin: two that learned nothing are alike, too."""
+    if level is None or len(contrast.differences) == 0:
+        return ""
+    reference = float(contrast.baseline.mean())
+    means = (reference, reference + float(contrast.differences.mean()))
+    above = level + study.statistics.margin(str(contrast.cell["metric"]))
+    return ("neither", "one", "both")[sum(mean > above for mean in means)]
 
 
 def _repeat_error(contrast: Contrast) -> float:
