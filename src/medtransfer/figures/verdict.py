@@ -146,9 +146,10 @@ def write(ax: Axes, across: float, down: float, text: str, **look: Any) -> None:
 
 
 def _verdict(row: pd.Series) -> str:
+    if row["verdict"] != "not declared" and row["above_chance"] == "neither":
+        return f"{row['verdict']}, at chance"
     small = row["verdict"] in ("helps", "harms") and row["within_margin"]
-    nothing = row["verdict"] != "not declared" and row["above_chance"] == "neither"
-    return f"{row['verdict']}{', < margin' * small}{', at chance' * nothing}"
+    return f"{row['verdict']}, < margin" if small else str(row["verdict"])
 
 
 def _difference(row: pd.Series) -> str:
