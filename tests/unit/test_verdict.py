@@ -190,6 +190,8 @@ def above_chance(differences: list[float], base: float, level: float | None) -> 
         (0.5, LARGE, "one"),
         (0.6, [-value - 0.09 for value in SMALL], "one"),
         (0.7, LARGE, "both"),
+        # no value is none at chance
+        (0.5, [0.0, math.nan, 0.0, 0.0], ""),
         # the mean counts, not the single runs
         (0.5, UNSURE, "neither"),
     ],

@@ -174,6 +174,8 @@ def _above_chance(contrast: Contrast, level: float | None, study: StudySettings)
         return ""
     reference = float(contrast.baseline.mean())
     means = (reference, reference + float(contrast.differences.mean()))
+    if any(map(math.isnan, means)):
+        return ""
     above = level + study.statistics.margin(str(contrast.cell["metric"]))
     return ("neither", "one", "both")[sum(mean > above for mean in means)]
 
