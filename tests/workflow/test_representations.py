@@ -72,4 +72,4 @@ def test_activations_are_gone_and_nothing_is_left_to_do(done):
 
 def test_a_lost_figure_costs_no_extraction(done):
     (done.folder / "results/figures/mini/cka.pdf").unlink()
-    assert done.planned() == {"figure_cka": 1, "all": 1}
+    assert done.planned() == {"figure_cka": 1, "report_page": 1, "all": 1}
