@@ -43,7 +43,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     with hidden_folder(hidden, PATIENCE_SECONDS, work), disk_problems_named(path):
         yield hidden / path.name
         (hidden / path.name).chmod((hidden / LOCK).stat().st_mode & 0o777)
-        _reach_the_disk(hidden / path.name)
+        reach_the_disk(hidden / path.name)
         (hidden / path.name).replace(path)
 
 
@@ -68,8 +68,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _reach_the_disk(path: Path) -> None:
-    """Have the disk hold a file, which a crash of the machine could otherwise leave empty."""
+def reach_the_disk(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder, which a crash could otherwise lose."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

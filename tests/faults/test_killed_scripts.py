@@ -7,7 +7,6 @@ import multiprocessing
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -88,18 +87,24 @@ def test_a_store_that_is_killed_at_a_chosen_point_is_the_same_in_the_end(
     assert hidden_files(tmp_path / "store") == []
 
 
-def test_a_store_that_is_killed_at_random_moments_is_the_same_in_the_end(
-    pictures, whole_store, tmp_path
-):
-    arguments = store_command(pictures, tmp_path / "store")
-    generator = random.Random(3)
+def killed_at_random(arguments: list[str], log: Path, seed: int, times: int) -> int:
+    """Start a job so many times and kill it at some moment; returns how often it still ran."""
+    generator = random.Random(seed)
     kills = 0
-    for _ in range(10):
-        process = started(arguments, tmp_path / "log")
+    for _ in range(times):
+        process = started(arguments, log)
         process.join(generator.uniform(0.05, 1.5))
         process.kill()
         process.join()
         kills += process.exitcode == KILLED
+    return kills
+
+
+def test_a_store_that_is_killed_at_random_moments_is_the_same_in_the_end(
+    pictures, whole_store, tmp_path
+):
+    arguments = store_command(pictures, tmp_path / "store")
+    kills = killed_at_random(arguments, tmp_path / "log", seed=3, times=10)
     assert finished(arguments, tmp_path / "log") == 0
     assert store_files(tmp_path / "store") == whole_store
     assert hidden_files(tmp_path / "store") == []
@@ -211,14 +216,7 @@ def test_an_extraction_that_is_killed_is_the_same_in_the_end(point, run, tmp_pat
 
 def test_extractions_that_are_killed_at_random_moments_are_the_same_in_the_end(run, tmp_path):
     arguments = extraction(run, tmp_path / "out")
-    generator = random.Random(5)
-    kills = 0
-    for _ in range(8):
-        process = started(arguments, tmp_path / "log")
-        time.sleep(generator.uniform(0.1, 1.5))
-        process.kill()
-        process.join()
-        kills += process.exitcode == KILLED
+    kills = killed_at_random(arguments, tmp_path / "log", seed=5, times=8)
     assert finished(arguments, tmp_path / "log") == 0
     assert extracted(tmp_path / "out") == extracted(run / "whole")
     print(f"{kills} kills of an extraction at random moments")

@@ -600,7 +600,7 @@ def test_kills_at_random_moments_change_no_bit(chain, store, whole, tmp_path):
     """Five kills each, of a process that goes on from where the one before was killed."""
     arguments = command(store, tmp_path / "run")
     generator = random.Random(chain)
-    killed, steps = 0, []
+    killed = 0
     while killed < 5:
         process = started(arguments, tmp_path / "log")
         deadline = time.monotonic() + 20
@@ -610,10 +610,10 @@ def test_kills_at_random_moments_change_no_bit(chain, store, whole, tmp_path):
         process.kill()
         process.join()
         killed += process.exitcode == -signal.SIGKILL
-        steps += [line for line in (tmp_path / "log").read_text().splitlines() if "going on" in line]
-    finished(arguments, tmp_path / "log")
-    resumed = steps or "going on" in (tmp_path / "log").read_text()
-    assert_same_files(tmp_path / "run", whole, resumed=bool(resumed))
+    assert finished(arguments, tmp_path / "log") == 0
+    # a kill may come just after the run was finished; then the last process began anew
+    resumed = "going on" in (tmp_path / "log").read_text()
+    assert_same_files(tmp_path / "run", whole, resumed)
 
 
 POINTS = {

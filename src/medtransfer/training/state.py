@@ -17,6 +17,8 @@ from typing import IO, Any, cast
 
 import torch
 
+from medtransfer.files import reach_the_disk
+
 Snapshot = dict[str, Any]
 NAME = "state"
 DIGEST_BYTES = 32
@@ -50,7 +52,7 @@ def write_snapshot(folder: Path, identity: Mapping[str, str], snapshot: Snapshot
             partial.unlink(missing_ok=True)
         raise error if isinstance(error, OSError) else OSError(str(error)) from error
     partial.replace(folder / NAME)
-    _sync_folder(folder)
+    reach_the_disk(folder)
 
 
 def read_snapshot(folder: Path, identity: Mapping[str, str]) -> Snapshot | None:
@@ -78,15 +80,6 @@ def read_snapshot(folder: Path, identity: Mapping[str, str]) -> Snapshot | None:
     if other:
         raise UnusableState(f"{path}: the state of another run, with another {', '.join(other)}")
     return snapshot
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the disk hold the file's new name, too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Digesting:
